@@ -1,0 +1,64 @@
+"""One family of errors; each message says what, the value, the limit and what to do next."""
+
+
+class RobotAgentError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+
+class ConfigError(RobotAgentError):
+    """A configuration value, file or flag that cannot be used."""
+
+
+class InputError(RobotAgentError):
+    """Data of a wrong shape, type, range or task."""
+
+
+class CalibrationError(RobotAgentError):
+    """A calibration that is missing, too old or of another robot."""
+
+
+class StaleObservationError(RobotAgentError):
+    """An observation older than its limit."""
+
+    def __init__(self, source: str, age_s: float, limit_s: float) -> None:
+        """Build the message from the source's name, the age and the limit."""
+        super().__init__(
+            f"{source}: newest data is {age_s:.2f} s old, limit {limit_s:.2f} s. "
+            f"Is its node running? Check with: robot-agent doctor"
+        )
+
+
+class ArmFaultError(RobotAgentError):
+    """The arm cannot or must not move."""
+
+
+class EpisodeFormatError(RobotAgentError):
+    """An episode folder that is cut short, foreign or of a newer schema."""
+
+
+class StorageError(RobotAgentError):
+    """The disk refused: full, read-only or failing."""
+
+
+class BundleRejectedError(RobotAgentError):
+    """A bundle that failed a check; names the file, the check, the value and the limit."""
+
+    def __init__(self, bundle: str, check: str, value: object, limit: object) -> None:
+        """Build the message from the bundle's name, the failed check, its value and its limit."""
+        super().__init__(
+            f"{bundle}: {check} is {value}, must be {limit}. The active weights keep running; "
+            f"look at it with: robot-agent weights show {bundle}"
+        )
+        self.check = check
+
+
+class SwapRefusedError(RobotAgentError):
+    """A swap that was not made; the active weights keep running."""
+
+
+class TrainingDivergedError(RobotAgentError):
+    """A training run whose loss or gradients left the finite numbers."""
+
+
+class SimulationError(RobotAgentError):
+    """The simulator cannot start or render."""
