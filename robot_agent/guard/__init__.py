@@ -1,0 +1,1 @@
+"""The only road to the motors: limits, arbiter, watchdogs, latch and the pure step function."""

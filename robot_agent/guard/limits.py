@@ -1,0 +1,152 @@
+"""The guard's numbers; YAML may tighten a coded ceiling and never loosen it."""
+
+import math
+from dataclasses import dataclass, fields
+
+from robot_agent.core.bridge_action import STEP_LIMIT_M, STEP_LIMIT_RAD
+from robot_agent.core.config import require_range
+
+STEP_S = 0.2
+"""Seconds that one Bridge action takes (5 Hz)."""
+MAX_GRIPPER_PWM = 350.0
+"""PWM at full pressure; Source: bridge_data_robot, custom_gripper_controller.py."""
+GRIPPER_GAIN_PER_M = 300.0
+"""Pressure per metre of finger error; Source: as above."""
+HUGE_FACTOR = 3.0
+"""Finite components beyond this many Boxes are a fault of the policy, not a large step."""
+HUGE_GRIPPER = (-0.5, 1.5)
+"""Gripper values outside are a fault too."""
+
+CEILINGS: dict[str, tuple[float, float, str]] = {
+    "max_step_m": (1e-4, STEP_LIMIT_M, "m"),
+    "max_step_rad": (1e-3, STEP_LIMIT_RAD, "rad"),
+    "max_tool_speed_mps": (0.01, 0.5, "m/s"),
+    "max_joint_speed_radps": (0.05, 3.14, "rad/s"),
+    "max_lead_m": (0.01, 0.10, "m"),
+    "joint_margin_rad": (0.02, 0.5, "rad"),
+    "max_branch_step_rad": (0.1, 1.5, "rad"),
+    "table_height_m": (-0.2, 0.3, "m"),
+    "table_margin_m": (0.005, 0.2, "m"),
+    "box_tolerance_m": (0.0005, 0.005, "m"),
+    "max_jump_speed_radps": (0.5, 6.3, "rad/s"),
+    "jump_margin_rad": (0.02, 0.2, "rad"),
+    "max_zero_frames": (1, 5, "frames"),
+    "max_measured_age_s": (0.05, 0.25, "s"),
+    "max_policy_silence_s": (0.05, 0.25, "s"),
+    "max_deadman_age_s": (0.02, 0.2, "s"),
+    "max_late_s": (0.0, 0.1, "s"),
+    "max_future_s": (0.0, 0.1, "s"),
+    "max_proposal_life_s": (0.1, 1.0, "s"),
+    "max_observation_age_s": (0.2, 10.0, "s"),
+    "min_step_interval_s": (0.1, 1.0, "s"),
+    "hold_clear_s": (1.0, 60.0, "s"),
+    "fault_window_s": (60.0, 3600.0, "s"),
+    "max_non_finite": (1, 2, "in the window"),
+    "max_huge": (1, 3, "in the window"),
+}
+"""Lowest and highest value that a configuration file may ask for, and the unit."""
+BOX_CEILING = ((0.05, -0.40, 0.0), (0.60, 0.40, 0.50))
+"""Largest box for the tool point, base_link [m]."""
+BODY_CEILING = ((-0.40, -0.50, 0.0), (0.65, 0.50, 0.75))
+"""Largest box for wrist and elbow, base_link [m]."""
+
+Point = tuple[float, float, float]
+
+
+def _require_box(name: str, low: Point, high: Point, ceiling: tuple[Point, Point]) -> None:
+    for axis in range(3):
+        require_range(f"{name}_low_m[{axis}]", low[axis], ceiling[0][axis], ceiling[1][axis], "m")
+        require_range(f"{name}_high_m[{axis}]", high[axis], low[axis], ceiling[1][axis], "m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """Limits and waiting times of the guard; see CEILINGS for what a file may ask for."""
+
+    box_low_m: Point = (0.10, -0.25, 0.015)
+    """Lowest tool point in base_link."""
+    box_high_m: Point = (0.48, 0.30, 0.35)
+    """Highest tool point in base_link."""
+    body_low_m: Point = (-0.35, -0.45, 0.015)
+    """Lowest wrist and elbow point; wider than the tool's box, as the elbow leans back."""
+    body_high_m: Point = (0.60, 0.45, 0.70)
+    """Highest wrist and elbow point."""
+    table_height_m: float = 0.0
+    """Height of the table plane in base_link."""
+    table_margin_m: float = 0.01
+    """Height above the table that every body point keeps."""
+    box_tolerance_m: float = 0.002
+    """How far a solved body point may pass a face; covers the residual of the inverse."""
+    max_step_m: float = STEP_LIMIT_M
+    """Largest component of a step's translation; longer ones keep their direction."""
+    max_step_rad: float = STEP_LIMIT_RAD
+    """Largest component of a step's rotation, clipped per axis as Bridge does."""
+    max_tool_speed_mps: float = 0.25
+    """Ceiling on a step's translation divided by 0.2 s; Source: ISO 10218-1:2025, class I."""
+    max_joint_speed_radps: float = 1.5
+    """Joint targets lie at most this times 0.2 s from the measured joints."""
+    max_lead_m: float = 0.06
+    """How far the commanded tool may run ahead of the measured tool (target wind-up)."""
+    joint_margin_rad: float = 0.05
+    """Distance kept from the joint limits; SLEEP lies 0.056 rad from one and must stay legal."""
+    max_branch_step_rad: float = 1.0
+    """A joint solution farther than this from the measured joints is another branch."""
+    max_jump_speed_radps: float = 3.1415
+    """Measured joints cannot move faster (times 1.5, plus the margin below)."""
+    jump_margin_rad: float = 0.1
+    """Measured jumps up to this are noise."""
+    max_zero_frames: int = 3
+    """Consecutive all-zero joint readings that stop the arm (a failed sync read)."""
+    max_measured_age_s: float = 0.25
+    """Older joint states stop the arm."""
+    max_policy_silence_s: float = 0.25
+    """Longer silence of the inference loop holds the arm."""
+    max_deadman_age_s: float = 0.2
+    """An operator command older than this no longer holds the deadman."""
+    max_late_s: float = 0.1
+    """Lateness after a deadline that is still starvation-free."""
+    max_future_s: float = 0.1
+    """A stamp farther in the future is refused."""
+    max_proposal_life_s: float = 0.5
+    """A proposal is in force at most this long after it was accepted, whatever its deadline."""
+    max_observation_age_s: float = 5.0
+    """A proposal that answers an older observation is stale."""
+    min_step_interval_s: float = 0.16
+    """Proposals that come faster wait; the newest in force is taken."""
+    hold_clear_s: float = 1.0
+    """A hold ends when its cause has been away this long."""
+    fault_window_s: float = 60.0
+    """Window in which bad proposals are counted."""
+    max_non_finite: int = 2
+    """Non-finite proposals in the window that stop the arm."""
+    max_huge: int = 3
+    """Huge proposals in the window that stop the arm."""
+
+    def __post_init__(self) -> None:
+        """Refuse what exceeds a coded ceiling; the message names the value and the ceiling."""
+        for field in fields(self):
+            if field.name in CEILINGS:
+                low, high, unit = CEILINGS[field.name]
+                require_range(field.name, getattr(self, field.name), low, high, unit)
+        _require_box("box", self.box_low_m, self.box_high_m, BOX_CEILING)
+        _require_box("body", self.body_low_m, self.body_high_m, BODY_CEILING)
+
+    @property
+    def max_translation_m(self) -> float:
+        """Longest translation of one step, from the tool's speed ceiling."""
+        return self.max_tool_speed_mps * STEP_S
+
+    @property
+    def max_joint_step_rad(self) -> float:
+        """Largest distance of a joint target from its measured joint."""
+        return self.max_joint_speed_radps * STEP_S
+
+    @property
+    def floor_m(self) -> float:
+        """Lowest height of any body point."""
+        return self.table_height_m + self.table_margin_m
+
+
+def to_ns(seconds: float) -> int:
+    """Return whole nanoseconds of a duration in seconds, rounded to the nearest."""
+    return math.floor(seconds * 1e9 + 0.5)

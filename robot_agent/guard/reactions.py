@@ -1,0 +1,108 @@
+"""What the guard does about each cause: a table, read by the step function, tested row by row."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """One row: how strong, where the target goes, when it clears, and what to tell a person."""
+
+    cause: str
+    kind: Literal["hold", "stop"]
+    """A hold clears by itself; a stop is latched until a person resets it."""
+    target: Literal["measured", "frozen"]
+    """Relax the target to the measured pose, or leave it where it is."""
+    clear: Literal["next", "wait", "reset"]
+    """With the next good proposal, after `hold_clear_s` without the cause, or by a person."""
+    scope: Literal["policy", "any"]
+    """A `policy` cause does not hinder the operator."""
+    says: str
+    """In words: what happened and what to do."""
+
+
+_ROWS = (
+    Reaction("operator_stop", "stop", "measured", "reset", "any", "A stop was asked for. Reset."),
+    Reaction(
+        "second_publisher", "stop", "measured", "reset", "any",
+        "Not exactly one node publishes arm commands. Find and end the other one, then reset.",
+    ),
+    Reaction(
+        "driver_silent", "stop", "frozen", "reset", "any",
+        "No joint states arrive. Check the driver and the USB cable, then reset.",
+    ),
+    Reaction(
+        "bad_joint_states", "stop", "frozen", "reset", "any",
+        "Joint states are impossible (zeros, a jump, not finite). Check the driver, then reset.",
+    ),
+    Reaction(
+        "non_finite_repeated", "stop", "measured", "reset", "any",
+        "The policy keeps sending numbers that are not finite. Roll back its weights, then reset.",
+    ),
+    Reaction(
+        "huge_action_repeated", "stop", "measured", "reset", "any",
+        "The policy keeps sending huge actions. Check its normalisation, then reset.",
+    ),
+    Reaction(
+        "guard_fault", "stop", "frozen", "reset", "any",
+        "The guard's own loop failed. Read its log, then reset.",
+    ),
+    Reaction(
+        "unclean_exit", "stop", "measured", "reset", "any",
+        "The latch file could not be read. Look at the arm, then reset.",
+    ),
+    Reaction(
+        "non_finite", "hold", "measured", "wait", "policy",
+        "A proposal held a number that is not finite; it was refused.",
+    ),
+    Reaction(
+        "malformed", "hold", "measured", "wait", "policy",
+        "A proposal was not seven numbers; it was refused.",
+    ),
+    Reaction(
+        "huge_action", "hold", "measured", "wait", "policy",
+        "A proposal was far outside the Box; it was refused.",
+    ),
+    Reaction(
+        "future_stamp", "hold", "measured", "wait", "policy",
+        "A proposal carries a stamp from the future; check that all nodes share one clock.",
+    ),
+    Reaction(
+        "stale_proposal", "hold", "measured", "wait", "policy",
+        "A proposal came too long after its deadline or its observation; the policy is too slow.",
+    ),
+    Reaction(
+        "policy_silent", "hold", "measured", "wait", "policy",
+        "The inference loop shows no life; check the policy node.",
+    ),
+    Reaction(
+        "starved", "hold", "frozen", "next", "policy",
+        "No new proposal came in time; the arm waits where it was sent.",
+    ),
+    Reaction(
+        "ik_failed", "hold", "frozen", "next", "any",
+        "The target cannot be reached; it was not taken over.",
+    ),
+    Reaction(
+        "branch_flip", "hold", "frozen", "next", "any",
+        "The target needs another arm configuration; it was not taken over.",
+    ),
+    Reaction(
+        "body_limit", "hold", "frozen", "next", "any",
+        "The tool, wrist or elbow would leave its box; the target was not taken over.",
+    ),
+)
+
+REACTIONS: dict[str, Reaction] = {row.cause: row for row in _ROWS}
+"""Every cause that the guard knows."""
+
+
+def strength(reaction: Reaction) -> int:
+    """Return the rank of a reaction: any stop over any hold, relaxing over staying."""
+    return 2 * (reaction.kind == "stop") + (reaction.target == "measured")
+
+
+def strongest(causes: Iterable[str]) -> Reaction | None:
+    """Return the strongest reaction to `causes`, the first of equals, or None without causes."""
+    return max((REACTIONS[cause] for cause in causes), key=strength, default=None)

@@ -1,0 +1,88 @@
+"""The guard in one process: keeps the state between ticks for simulation and demonstrators."""
+
+from collections.abc import Callable
+from typing import Any
+
+from robot_agent.core.errors import ArmFaultError
+from robot_agent.core.types import Proposal, SafeAction
+from robot_agent.guard.guard import step
+from robot_agent.guard.limits import STEP_S, GuardConfig, to_ns
+from robot_agent.guard.state import GuardInputs, GuardState, Measured, initial_state
+
+TICK_S = 0.02
+"""Period of the guard (50 Hz)."""
+TICK_NS = to_ns(TICK_S)
+TICKS_PER_STEP = round(STEP_S / TICK_S)
+
+
+class GuardSession:
+    """A guard with its state; one thread only."""
+
+    def __init__(self, config: GuardConfig | None = None) -> None:
+        """Take the limits; call `reset` before the first tick."""
+        self._config = config or GuardConfig()
+        self._state: GuardState | None = None
+        self._sequence = 0
+
+    @property
+    def config(self) -> GuardConfig:
+        """The limits."""
+        return self._config
+
+    @property
+    def state(self) -> GuardState:
+        """The state after the last tick; ArmFaultError before `reset`."""
+        if self._state is None:
+            raise ArmFaultError(
+                "guard session: no state yet, needs measured joints. Call reset(measured) first."
+            )
+        return self._state
+
+    def reset(self, measured: Measured, latched: tuple[str, ...] = ()) -> None:
+        """Arm at the measured pose, holding; for a new simulated episode."""
+        self._state = initial_state(measured, latched=latched)
+        self._sequence = 0
+
+    def tick(self, now_ns: int, inputs: GuardInputs) -> SafeAction | None:
+        """Return the command of one tick at `now_ns`."""
+        action, self._state = step(self._config, self.state, now_ns, inputs)
+        return action
+
+    def execute(
+        self,
+        action: Any,
+        now_ns: int,
+        move: Callable[[SafeAction], Measured],
+        *,
+        weights_version: str = "",
+    ) -> int:
+        """Run one 5 Hz Bridge action as ten ticks and return the time after them, in ns.
+
+        Args:
+            action: Bridge action (7,), unchecked.
+            now_ns: Simulated monotonic time of the first tick.
+            move: Applies a command for 20 ms and returns the joint states measured after it,
+                stamped 20 ms later.
+            weights_version: Version of the weights that chose the action.
+
+        What was sent, and whether it was accepted at all, is in `state.sent`,
+        `state.last_sequence` and `state.changes` afterwards.
+        """
+        self._sequence += 1
+        proposal = Proposal(
+            action=action,
+            weights_version=weights_version,
+            chunk_id=self._sequence,
+            index=0,
+            sequence=self._sequence,
+            stamp_ns=now_ns,
+            deadline_ns=now_ns + to_ns(STEP_S),
+        )
+        measured = self.state.measured
+        for _ in range(TICKS_PER_STEP):
+            inputs = GuardInputs(measured=measured, proposal=proposal, policy_alive_ns=now_ns)
+            command = self.tick(now_ns, inputs)
+            now_ns += TICK_NS
+            if command is not None:
+                measured = move(command)
+        return now_ns

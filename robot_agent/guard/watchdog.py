@@ -1,0 +1,92 @@
+"""Watches the ages and the plausibility of what the guard is told; names causes, decides nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from robot_agent.core import wx250s
+from robot_agent.core.types import NUM_JOINTS
+from robot_agent.guard.limits import GuardConfig, to_ns
+from robot_agent.guard.state import GuardInputs, GuardState, Measured
+
+_LIMIT_SLACK_RAD = 0.1
+"""Measured joints farther than this past a hard limit cannot be true."""
+_LOWER = (wx250s.JOINT_LOWER_RAD - _LIMIT_SLACK_RAD).tolist()
+_UPPER = (wx250s.JOINT_UPPER_RAD + _LIMIT_SLACK_RAD).tolist()
+
+
+def take_measurement(
+    config: GuardConfig, state: GuardState, inputs: GuardInputs, now_ns: int
+) -> tuple[GuardState, tuple[str, ...]]:
+    """Return the state with the newest believable joint states, and the causes to stop on.
+
+    A reading of exact zeros is what the driver publishes after a failed read: it is skipped, and
+    repeated it stops the arm. A reading that is not newer than the last one is not looked at.
+    """
+    measured = inputs.measured
+    causes: tuple[str, ...] = ()
+    if measured is not None and measured.stamp_ns > state.measured.stamp_ns:
+        if measured.stamp_ns > now_ns + to_ns(config.max_future_s):
+            causes = ("bad_joint_states",)
+        else:
+            state, causes = _judge(config, state, measured)
+    if now_ns - state.measured.stamp_ns > to_ns(config.max_measured_age_s):
+        causes = ("driver_silent", *causes)
+    return state, causes
+
+
+def _judge(
+    config: GuardConfig, state: GuardState, measured: Measured
+) -> tuple[GuardState, tuple[str, ...]]:
+    joints = _six_numbers(measured.joints_rad)
+    if joints is None or not _is_finite(measured.finger_m):
+        return state, ("bad_joint_states",)
+    if not any(joints):
+        num_zero = state.num_zero_frames + 1
+        bad = num_zero >= config.max_zero_frames
+        return replace(state, num_zero_frames=num_zero), ("bad_joint_states",) if bad else ()
+    if _is_jump(config, state.measured, measured, joints):
+        return state, ("bad_joint_states",)
+    if state.num_zero_frames:
+        state = replace(state, num_zero_frames=0)
+    return replace(state, measured=measured), ()
+
+
+def _six_numbers(joints: Any) -> list[float] | None:
+    """Return the joints as six floats inside the possible range, or None."""
+    if not isinstance(joints, np.ndarray) or joints.shape != (NUM_JOINTS,):
+        return None
+    if joints.dtype.kind != "f":
+        return None
+    numbers: list[float] = joints.tolist()
+    for value, low, high in zip(numbers, _LOWER, _UPPER, strict=True):
+        if not low <= value <= high:
+            return None
+    return numbers
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, float | int | np.floating) and -1.0 < float(value) < 1.0
+
+
+def _is_jump(
+    config: GuardConfig, before: Measured, after: Measured, joints: list[float]
+) -> bool:
+    dt_s = (after.stamp_ns - before.stamp_ns) * 1e-9
+    limit = config.max_jump_speed_radps * dt_s * 1.5 + config.jump_margin_rad
+    pairs = zip(joints, before.joints_rad.tolist(), strict=True)
+    return any(abs(new - old) > limit for new, old in pairs)
+
+
+def is_policy_silent(config: GuardConfig, inputs: GuardInputs, now_ns: int) -> bool:
+    """Return whether the inference loop has shown no life lately; a future stamp is no life."""
+    alive_ns = inputs.policy_alive_ns
+    if alive_ns is None or alive_ns > now_ns + to_ns(config.max_future_s):
+        return True
+    return now_ns - alive_ns > to_ns(config.max_policy_silence_s)
+
+
+def is_starved(config: GuardConfig, state: GuardState, now_ns: int) -> bool:
+    """Return whether the step in force ran out without a successor."""
+    return now_ns > state.expires_ns + to_ns(config.max_late_s)
