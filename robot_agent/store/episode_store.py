@@ -189,8 +189,8 @@ class EpisodeStore:
         if sha256 != info.recording_sha256:
             raise EpisodeFormatError(
                 f"{path}: {len(content)} bytes with sha256 {sha256[:12]}, must be "
-                f"{info.recording_bytes} bytes with {info.recording_sha256[:12]}. The file was cut "
-                f"or damaged: quarantine this episode."
+                f"{info.recording_bytes} bytes with {info.recording_sha256[:12]}. The file was "
+                f"cut or damaged: quarantine this episode."
             )
         recording = read_recording(content)
         who = [(str(s["weights_version"]), str(s["controller"])) for s in recording.steps]
@@ -201,8 +201,8 @@ class EpisodeStore:
             or who[: len(expected)] != expected
         ):
             raise EpisodeFormatError(
-                f"{path}: holds {recording.num_steps} steps ({recording.fault or 'whole'}), must be "
-                f"{info.num_steps} as {INFO_NAME} says. Quarantine this episode."
+                f"{path}: holds {recording.num_steps} steps ({recording.fault or 'whole'}), "
+                f"must be {info.num_steps} as {INFO_NAME} says. Quarantine this episode."
             )
         return info, recording
 

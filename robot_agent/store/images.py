@@ -39,7 +39,7 @@ def decode_image(content: bytes) -> ImageArray:
 
 
 def resize_images(images_thwc: ImageArray, size_px: tuple[int, int]) -> ImageArray:
-    """Return pictures (T, H, W, 3) squashed to (height, width) by area averaging, as Bridge does."""
+    """Return pictures (T, H, W, 3) squashed to (height, width) by area averaging, as Bridge."""
     require_array("images", images_thwc, (None, None, None, 3), np.uint8)
     height, width = size_px
     if images_thwc.shape[1:3] == (height, width):

@@ -62,7 +62,7 @@ class RecordingWriter:
             for topic, kind in _TYPES.items()
         }
         self._write(START_TOPIC, 0, ros_messages.string(canonical_json(start).decode()))
-        self._writer.flush()  # type: ignore[no-untyped-call]  # mcap lacks `-> None`
+        self._writer.flush()
 
     def add_observation(self, observation: Observation, codec: str, content: bytes) -> None:
         """Write the joints and the encoded picture of one moment."""
@@ -74,7 +74,7 @@ class RecordingWriter:
             stamp_ns, "camera_color_optical_frame", codec, content
         )
         self._write(IMAGE_TOPIC, stamp_ns, image)
-        self._writer.flush()  # type: ignore[no-untyped-call]  # mcap lacks `-> None`
+        self._writer.flush()
 
     def add_action(
         self, stamp_ns: int, proposed: FloatArray, sent: FloatArray, who: dict[str, Any]
@@ -83,11 +83,11 @@ class RecordingWriter:
         for topic, action in ((PROPOSED_TOPIC, proposed), (SENT_TOPIC, sent)):
             self._write(topic, stamp_ns, ros_messages.float64_array(ACTION_LABEL, action))
         self._write(STEP_TOPIC, stamp_ns, ros_messages.string(canonical_json(who).decode()))
-        self._writer.flush()  # type: ignore[no-untyped-call]  # mcap lacks `-> None`
+        self._writer.flush()
 
     def finish(self) -> tuple[str, int]:
         """Write the index, make the file durable; return its SHA-256 and its size."""
-        self._writer.finish()  # type: ignore[no-untyped-call]  # as above
+        self._writer.finish()
         self._file.sync()
         self.close()
         return self._file.sha256.hexdigest(), self._file.size

@@ -22,7 +22,9 @@ int32 sec
 uint32 nanosec
 """
 DEFINITIONS = {
-    "sensor_msgs/msg/CompressedImage": f"std_msgs/Header header\nstring format\nuint8[] data\n{_HEADER}",
+    "sensor_msgs/msg/CompressedImage": (
+        f"std_msgs/Header header\nstring format\nuint8[] data\n{_HEADER}"
+    ),
     "sensor_msgs/msg/JointState": (
         "std_msgs/Header header\nstring[] name\nfloat64[] position\nfloat64[] velocity\n"
         f"float64[] effort\n{_HEADER}"
