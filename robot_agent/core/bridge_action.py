@@ -1,3 +1,4 @@
+# ruff: noqa: N803, N806 - T_base_tool and its kin keep the names of the formulas
 """The Bridge action: what the seven numbers mean, on the arm, in simulation, in imagination."""
 
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class Normalization:
     def normalize(self, actions: FloatArray) -> FloatArray:
         """Map actions (..., 7) to about [-1, 1]."""
         low, high = np.array(self.q01), np.array(self.q99)
-        return 2.0 * (actions - low) / (high - low) - 1.0
+        unit: FloatArray = 2.0 * (actions - low) / (high - low) - 1.0
+        return unit
 
     def unnormalize(self, unit: FloatArray) -> FloatArray:
         """Map [-1, 1] (..., 7) back to metres, radians and opening."""
         low, high = np.array(self.q01), np.array(self.q99)
-        return (unit + 1.0) / 2.0 * (high - low) + low
+        actions: FloatArray = (unit + 1.0) / 2.0 * (high - low) + low
+        return actions
 
 
 def compose_target(

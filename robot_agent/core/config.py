@@ -54,7 +54,9 @@ def build(kind: type[Config], values: Mapping[str, Any], path: str) -> Config:
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(known)}."
             raise ConfigError(f"{path}: unknown key '{key}'.{hint}")
-    arguments = {key: _convert(hints[key], value, f"{path}.{key}") for key, value in values.items()}
+    arguments = {
+        key: _convert(hints[key], value, f"{path}.{key}") for key, value in values.items()
+    }
     missing = [
         f.name
         for f in known.values()

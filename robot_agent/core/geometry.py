@@ -1,5 +1,7 @@
 """Rigid-body geometry in the base frame. `T_a_b` takes coordinates in b to a; angles in rad."""
 
+import math
+
 import numpy as np
 
 from robot_agent.core.types import FloatArray
@@ -12,11 +14,12 @@ def skew(w: FloatArray) -> FloatArray:
 
 def rotation_from_vector(w: FloatArray) -> FloatArray:
     """Return the rotation matrix (3, 3) of a rotation vector (3,) by Rodrigues' formula."""
-    angle = float(np.linalg.norm(w))
+    angle = math.sqrt(w @ w)
     if angle < 1e-12:
         return np.eye(3) + skew(w)
     k = skew(w / angle)
-    return np.eye(3) + np.sin(angle) * k + (1.0 - np.cos(angle)) * (k @ k)
+    R: FloatArray = np.eye(3) + math.sin(angle) * k + (1.0 - math.cos(angle)) * (k @ k)
+    return R
 
 
 def vector_from_rotation(R: FloatArray) -> FloatArray:
@@ -24,13 +27,15 @@ def vector_from_rotation(R: FloatArray) -> FloatArray:
 
     Near pi the axis comes from the symmetric part, where the antisymmetric part vanishes.
     """
-    cosine = float(np.clip((np.trace(R) - 1.0) / 2.0, -1.0, 1.0))
-    angle = float(np.arccos(cosine))
-    antisymmetric = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]])
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = R.tolist()
+    angle = math.acos(min(max((xx + yy + zz - 1.0) / 2.0, -1.0), 1.0))
+    antisymmetric = np.array([zy - yz, xz - zx, yx - xy])
     if angle < 1e-9:
-        return antisymmetric / 2.0
-    if np.pi - angle > 1e-4:
-        return antisymmetric * (angle / (2.0 * np.sin(angle)))
+        half: FloatArray = antisymmetric / 2.0
+        return half
+    if math.pi - angle > 1e-4:
+        vector: FloatArray = antisymmetric * (angle / (2.0 * math.sin(angle)))
+        return vector
     symmetric = (R + np.eye(3)) / 2.0
     axis = symmetric[:, int(np.argmax(np.diag(symmetric)))]
     axis = axis / np.linalg.norm(axis)

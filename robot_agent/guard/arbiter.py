@@ -32,9 +32,9 @@ def look_at(
 ) -> tuple[str, str | None]:
     """Return what to do with the newest proposal, and a cause to hold on.
 
-    The verdict is `none` (nothing new), `wait` (too soon after the last step), `duplicate`, `late`,
-    `reject` or `take`. Freshness is judged by the guard's own time: a stamp or a deadline in the
-    future never makes a proposal fresh.
+    The verdict is `none` (nothing new), `wait` (too soon after the last step), `duplicate`,
+    `late`, `reject` or `take`. Freshness is judged by the guard's own time: a stamp or a deadline
+    in the future never makes a proposal fresh.
     """
     if proposal is None or proposal is state.last_seen:
         return "none", None
@@ -44,11 +44,12 @@ def look_at(
         return "duplicate", None
     if proposal.stamp_ns > now_ns + to_ns(config.max_future_s):
         return "reject", "future_stamp"
-    if now_ns - proposal.stamp_ns > to_ns(config.max_observation_age_s):
-        return "late", "stale_proposal"
-    late_ns = now_ns - proposal.deadline_ns
-    if late_ns > 0:
-        return "late", "stale_proposal" if late_ns > to_ns(config.max_late_s) else None
+    overdue_ns = max(
+        now_ns - proposal.deadline_ns,
+        now_ns - proposal.stamp_ns - to_ns(config.max_observation_age_s),
+    )
+    if overdue_ns > 0:
+        return "late", "stale_proposal" if overdue_ns > to_ns(config.max_late_s) else None
     if proposal.stamp_ns <= state.resume_after_ns:
         return "late", None
     if now_ns - state.accepted_ns < to_ns(config.min_step_interval_s) and state.mode == "active":
@@ -59,7 +60,5 @@ def look_at(
 def _has_integer_stamps(proposal: Any) -> bool:
     if not isinstance(proposal, Proposal):
         return False
-    return all(
-        isinstance(value, int) and not isinstance(value, bool)
-        for value in (proposal.sequence, proposal.stamp_ns, proposal.deadline_ns)
-    )
+    stamps: tuple[Any, ...] = (proposal.sequence, proposal.stamp_ns, proposal.deadline_ns)
+    return all(type(value) is int for value in stamps)

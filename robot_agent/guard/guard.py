@@ -1,3 +1,4 @@
+# ruff: noqa: N803, N806 - T_base_tool and its kin keep the names of the formulas
 """The pure guard at 50 Hz, and the only maker of `SafeAction`."""
 
 from dataclasses import replace

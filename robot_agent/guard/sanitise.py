@@ -12,7 +12,7 @@ _HUGE = HUGE_FACTOR * np.array([STEP_LIMIT_M] * 3 + [STEP_LIMIT_RAD] * 3)
 
 
 def sanitise(proposed: Any) -> tuple[FloatArray | None, str | None]:
-    """Return the action as float64 (7,) and None, or what could be read and the cause to refuse it.
+    """Return the action as float64 (7,) and None, or what could be read and why it is refused.
 
     Numbers that are not finite are refused, never repaired. The cause is `malformed`,
     `non_finite` or `huge_action`; the action is None when it was not seven real numbers.
@@ -35,9 +35,9 @@ def clip_to_box(config: GuardConfig, action: FloatArray) -> tuple[FloatArray, tu
     """Return the action inside the Box of one step, and in words what was changed.
 
     The translation keeps its direction: it is shortened until no component exceeds `max_step_m`
-    and its length is at most `max_tool_speed_mps` x 0.2 s. Bridge clips each component alone, which
-    bends the path; inside the Box both are the same. Rotation is clipped per axis, as in Bridge:
-    small angles about three axes are not a direction that could be kept.
+    and its length is at most `max_tool_speed_mps` x 0.2 s. Bridge clips each component alone,
+    which bends the path; inside the Box both are the same. Rotation is clipped per axis, as in
+    Bridge: small angles about three axes are not a direction that could be kept.
 
     Source: bridge_data_robot, robot_base_env.py, `step` (the Box).
     """

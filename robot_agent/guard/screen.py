@@ -1,6 +1,7 @@
+# ruff: noqa: N803, N806 - T_base_tool and its kin keep the names of the formulas
 """Turns one sanitised action into the next target inside every limit, or names why it cannot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def screen(
     """Return the nearest target that breaks no limit.
 
     Order: Box and tool speed, composition, workspace box, lead over the measured tool, inverse
-    kinematics from the measured joints, joint limits, joint step, body points. A measured pose that
-    is itself outside a limit may only come back, never go farther.
+    kinematics from the measured joints, joint limits, joint step, body points. A measured pose
+    that is itself outside a limit may only come back, never go farther.
 
     Args:
         config: The limits.
@@ -47,17 +48,18 @@ def screen(
     T_measured = wx250s.forward(measured_rad)
     T_target = compose_target(T_previous, T_measured[:3, 3], clipped)
     words = list(changes) + _keep_position(config, T_target, T_measured[:3, 3])
+    refused = Screened(T_previous, measured_rad, clipped, ())
     joints_rad = wx250s.inverse(T_target, measured_rad)
     if joints_rad is None:
-        return _refused("ik_failed", T_previous, measured_rad, clipped, words)
+        return replace(refused, cause="ik_failed", changes=tuple(words))
     if float(np.abs(joints_rad - measured_rad).max()) > config.max_branch_step_rad:
-        return _refused("branch_flip", T_previous, measured_rad, clipped, words)
+        return replace(refused, cause="branch_flip", changes=tuple(words))
     joint_words, joints_rad = _keep_joints(config, joints_rad, measured_rad)
     words += joint_words
     if joint_words:
         T_target = wx250s.forward(joints_rad)
     if not _is_body_inside(config, joints_rad, measured_rad):
-        return _refused("body_limit", T_previous, measured_rad, clipped, words)
+        return replace(refused, cause="body_limit", changes=tuple(words))
     sent = clipped
     if len(words) > len(changes):
         sent = action_between(T_previous, T_target, T_measured[:3, 3], float(clipped[6]))
@@ -120,9 +122,7 @@ def _keep_joints(
     return words, inside
 
 
-def _is_body_inside(
-    config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray
-) -> bool:
+def _is_body_inside(config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray) -> bool:
     """Return whether no body point leaves its box farther than it is measured to be already."""
     floor = np.array([-np.inf, -np.inf, config.floor_m])
     measured_points: dict[str, FloatArray] | None = None
@@ -138,9 +138,3 @@ def _is_body_inside(
         if far_m > outside_m(measured_points[name], low, high):
             return False
     return True
-
-
-def _refused(
-    cause: str, T_previous: FloatArray, measured_rad: FloatArray, sent: FloatArray, words: list[str]
-) -> Screened:
-    return Screened(T_previous, measured_rad, sent, tuple(words), cause)

@@ -31,7 +31,7 @@ class OperatorInput:
     """The newest command of the person at the robot."""
 
     delta: FloatArray
-    """Wanted motion per 0.2 s step (6,): metres and radians in base axes, as in a Bridge action."""
+    """Wanted motion per 0.2 s (6,): metres and radians in base axes, as in a Bridge action."""
     gripper: float | None
     """Wanted opening, 0 to 1; None keeps it."""
     deadman: bool

@@ -1,4 +1,4 @@
-"""Watches the ages and the plausibility of what the guard is told; names causes, decides nothing."""
+"""Watches the age and plausibility of what the guard is told; names causes, decides nothing."""
 
 from dataclasses import replace
 from typing import Any
@@ -70,9 +70,7 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, float | int | np.floating) and -1.0 < float(value) < 1.0
 
 
-def _is_jump(
-    config: GuardConfig, before: Measured, after: Measured, joints: list[float]
-) -> bool:
+def _is_jump(config: GuardConfig, before: Measured, after: Measured, joints: list[float]) -> bool:
     dt_s = (after.stamp_ns - before.stamp_ns) * 1e-9
     limit = config.max_jump_speed_radps * dt_s * 1.5 + config.jump_margin_rad
     pairs = zip(joints, before.joints_rad.tolist(), strict=True)
