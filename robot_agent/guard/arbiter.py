@@ -24,7 +24,7 @@ def operator_in_control(
 def is_operator_step_due(state: GuardState, operator: OperatorInput, now_ns: int) -> bool:
     """Return whether 0.2 s have passed since the operator's last step and a newer one is there."""
     is_new = operator.stamp_ns > state.operator_stamp_ns
-    return is_new and now_ns - state.accepted_ns >= to_ns(STEP_S)
+    return is_new and now_ns - state.tried_ns >= to_ns(STEP_S)
 
 
 def look_at(
@@ -32,12 +32,12 @@ def look_at(
 ) -> tuple[str, str | None]:
     """Return what to do with the newest proposal, and a cause to hold on.
 
-    The verdict is `none` (nothing new), `wait` (too soon after the last step), `duplicate`,
+    The verdict is `nothing` (new), `wait` (too soon after the last step), `duplicate`,
     `late`, `reject` or `take`. Freshness is judged by the guard's own time: a stamp or a deadline
     in the future never makes a proposal fresh.
     """
     if proposal is None or proposal is state.last_seen:
-        return "none", None
+        return "nothing", None
     if not _has_integer_stamps(proposal):
         return "reject", "malformed"
     if proposal.sequence <= state.last_sequence:
@@ -52,7 +52,7 @@ def look_at(
         return "late", "stale_proposal" if overdue_ns > to_ns(config.max_late_s) else None
     if proposal.stamp_ns <= state.resume_after_ns:
         return "late", None
-    if now_ns - state.accepted_ns < to_ns(config.min_step_interval_s) and state.mode == "active":
+    if now_ns - state.tried_ns < to_ns(config.min_step_interval_s):
         return "wait", None
     return "take", None
 

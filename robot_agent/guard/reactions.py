@@ -54,7 +54,7 @@ _ROWS = (
         "measured",
         "reset",
         "any",
-        "The policy keeps sending numbers that are not finite. Roll back its weights, then reset.",
+        "Proposals keep holding numbers that are not finite. Roll back the weights, then reset.",
     ),
     Reaction(
         "huge_action_repeated",
@@ -62,7 +62,7 @@ _ROWS = (
         "measured",
         "reset",
         "any",
-        "The policy keeps sending huge actions. Check its normalisation, then reset.",
+        "Proposals keep being huge. Check the normalisation of the policy, then reset.",
     ),
     Reaction(
         "guard_fault",

@@ -1,6 +1,7 @@
 # ruff: noqa: N803, N806 - T_base_tool and its kin keep the names of the formulas
 """Turns one sanitised action into the next target inside every limit, or names why it cannot."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,10 @@ from robot_agent.core.geometry import rpy_from_rotation
 from robot_agent.core.types import FloatArray
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.guard.sanitise import clip_to_box
+
+_MAX_ITERATIONS = 20
+"""A step within the limits is solved in five; more means that it cannot be reached."""
+_ROUNDING_M = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +52,10 @@ def screen(
     clipped, changes = clip_to_box(config, action)
     T_measured = wx250s.forward(measured_rad)
     T_target = compose_target(T_previous, T_measured[:3, 3], clipped)
-    words = list(changes) + _keep_position(config, T_target, T_measured[:3, 3])
+    words = list(changes)
+    words += _keep_position(config, T_target, T_previous[:3, 3], T_measured[:3, 3])
     refused = Screened(T_previous, measured_rad, clipped, ())
-    joints_rad = wx250s.inverse(T_target, measured_rad)
+    joints_rad = wx250s.inverse(T_target, measured_rad, max_iterations=_MAX_ITERATIONS)
     if joints_rad is None:
         return replace(refused, cause="ik_failed", changes=tuple(words))
     if float(np.abs(joints_rad - measured_rad).max()) > config.max_branch_step_rad:
@@ -80,8 +86,10 @@ def outside_m(point_m: FloatArray, low_m: FloatArray, high_m: FloatArray) -> flo
     return max(0.0, float((low_m - point_m).max()), float((point_m - high_m).max()))
 
 
-def _keep_position(config: GuardConfig, T_target: FloatArray, p_m: FloatArray) -> list[str]:
-    """Move the target's position into the box and near the measured tool, in place."""
+def _keep_position(
+    config: GuardConfig, T_target: FloatArray, p_previous_m: FloatArray, p_measured_m: FloatArray
+) -> list[str]:
+    """Move the target's position into the box, near its predecessor and the tool, in place."""
     words = []
     low = np.array(config.box_low_m)
     low[2] = max(low[2], config.floor_m)
@@ -89,10 +97,17 @@ def _keep_position(config: GuardConfig, T_target: FloatArray, p_m: FloatArray) -
     if (inside != T_target[:3, 3]).any():
         far_m = float(np.abs(inside - T_target[:3, 3]).max())
         words.append(f"target was {far_m:.3f} m outside the workspace box: moved to its face")
-    lead = inside - p_m
-    lead_m = float(np.sqrt(lead @ lead))
-    if lead_m > config.max_lead_m:
-        inside = p_m + lead * (config.max_lead_m / lead_m)
+    move = inside - p_previous_m
+    move_m = math.sqrt(move @ move)
+    if move_m > config.max_translation_m + _ROUNDING_M:
+        inside = p_previous_m + move * (config.max_translation_m / move_m)
+        words.append(
+            f"tool step {move_m:.3f} m is over {config.max_translation_m:.3f} m: shortened"
+        )
+    lead = inside - p_measured_m
+    lead_m = math.sqrt(lead @ lead)
+    if lead_m > config.max_lead_m + _ROUNDING_M:
+        inside = p_measured_m + lead * (config.max_lead_m / lead_m)
         words.append(f"target ran {lead_m:.3f} m ahead, limit {config.max_lead_m} m: pulled back")
     T_target[:3, 3] = inside
     return words

@@ -114,8 +114,8 @@ class GuardState:
     last_version: str = ""
     last_seen: Proposal | None = None
     """The newest proposal that was looked at."""
-    accepted_ns: int = 0
-    """Time of the last accepted step."""
+    tried_ns: int = -(10**12)
+    """Time of the last step that was tried, accepted or not."""
     expires_ns: int = 0
     """Time until which the last accepted step is in force."""
     resume_after_ns: int = -1
@@ -123,6 +123,8 @@ class GuardState:
     operator_stamp_ns: int = -1
     """Stamp of the last operator command that was carried out."""
     num_zero_frames: int = 0
+    seen_stamp_ns: int = -1
+    """Stamp of the newest joint states, good or not."""
     non_finite_ns: tuple[int, ...] = ()
     huge_ns: tuple[int, ...] = ()
     accepted_this_tick: bool = False

@@ -1,6 +1,6 @@
 """Watches the age and plausibility of what the guard is told; names causes, decides nothing."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,41 +16,52 @@ _LOWER = (wx250s.JOINT_LOWER_RAD - _LIMIT_SLACK_RAD).tolist()
 _UPPER = (wx250s.JOINT_UPPER_RAD + _LIMIT_SLACK_RAD).tolist()
 
 
-def take_measurement(
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the newest joint states are worth."""
+
+    measured: Measured
+    """The newest believable joint states."""
+    num_zero_frames: int
+    seen_stamp_ns: int
+    causes: tuple[str, ...] = ()
+    """Causes to stop on."""
+
+
+def read_joints(
     config: GuardConfig, state: GuardState, inputs: GuardInputs, now_ns: int
-) -> tuple[GuardState, tuple[str, ...]]:
-    """Return the state with the newest believable joint states, and the causes to stop on.
+) -> Reading:
+    """Return the newest believable joint states, and the causes to stop on.
 
     A reading of exact zeros is what the driver publishes after a failed read: it is skipped, and
-    repeated it stops the arm. A reading that is not newer than the last one is not looked at.
+    repeated it stops the arm. A reading that is not newer than the last good one is not looked at.
+
+    Source: interbotix_ros_xseries, xs_sdk_obj.cpp (a failed sync read only logs).
     """
+    reading = Reading(state.measured, state.num_zero_frames, state.seen_stamp_ns)
     measured = inputs.measured
-    causes: tuple[str, ...] = ()
     if measured is not None and measured.stamp_ns > state.measured.stamp_ns:
         if measured.stamp_ns > now_ns + to_ns(config.max_future_s):
-            causes = ("bad_joint_states",)
+            reading = replace(reading, causes=("bad_joint_states",))
         else:
-            state, causes = _judge(config, state, measured)
-    if now_ns - state.measured.stamp_ns > to_ns(config.max_measured_age_s):
-        causes = ("driver_silent", *causes)
-    return state, causes
+            reading = _judge(config, state, measured)
+    if now_ns - reading.measured.stamp_ns > to_ns(config.max_measured_age_s):
+        reading = replace(reading, causes=("driver_silent", *reading.causes))
+    return reading
 
 
-def _judge(
-    config: GuardConfig, state: GuardState, measured: Measured
-) -> tuple[GuardState, tuple[str, ...]]:
+def _judge(config: GuardConfig, state: GuardState, measured: Measured) -> Reading:
+    old, zeros, stamp_ns = state.measured, state.num_zero_frames, measured.stamp_ns
     joints = _six_numbers(measured.joints_rad)
     if joints is None or not _is_finite(measured.finger_m):
-        return state, ("bad_joint_states",)
+        return Reading(old, zeros, stamp_ns, ("bad_joint_states",))
     if not any(joints):
-        num_zero = state.num_zero_frames + 1
-        bad = num_zero >= config.max_zero_frames
-        return replace(state, num_zero_frames=num_zero), ("bad_joint_states",) if bad else ()
-    if _is_jump(config, state.measured, measured, joints):
-        return state, ("bad_joint_states",)
-    if state.num_zero_frames:
-        state = replace(state, num_zero_frames=0)
-    return replace(state, measured=measured), ()
+        zeros += stamp_ns > state.seen_stamp_ns
+        causes = ("bad_joint_states",) if zeros >= config.max_zero_frames else ()
+        return Reading(old, zeros, stamp_ns, causes)
+    if _is_jump(config, old, measured, joints):
+        return Reading(old, zeros, stamp_ns, ("bad_joint_states",))
+    return Reading(measured, 0, stamp_ns)
 
 
 def _six_numbers(joints: Any) -> list[float] | None:
@@ -67,6 +78,7 @@ def _six_numbers(joints: Any) -> list[float] | None:
 
 
 def _is_finite(value: Any) -> bool:
+    """Return whether a finger position is a number of metres at all."""
     return isinstance(value, float | int | np.floating) and -1.0 < float(value) < 1.0
 
 
