@@ -1,4 +1,4 @@
-"""Build and install robot_agent: with pip into a venv, or with colcon as an ament_python package."""
+"""Build and install robot_agent: with pip into a venv, or as an ament_python package."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -30,7 +30,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.yaml", "**/*.xml", "assets/**"]},
-    # The versions that belong together are in requirements/; the robot's own ROS is never installed by pip.
+    # requirements/ names the versions that belong together; pip never installs the robot's ROS.
     install_requires=["setuptools"],
     zip_safe=False,
     data_files=[

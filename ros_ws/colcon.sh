@@ -25,7 +25,7 @@ for source in src/*/; do
     [[ -e $prefix/share/ament_index/resource_index/packages/$package ]] && skip+=("$package")
   done
 done
-[[ ${#skip[@]} -eq 0 ]] || skip=(--packages-skip "${skip[@]}")
+[[ ${#skip[@]} -eq 0 ]] || skip=(--packages-ignore "${skip[@]}")
 
 exec "$venv/bin/python" -m colcon build --base-paths "${folders[@]}" "${skip[@]}" \
   --cmake-args "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF
