@@ -1,0 +1,1 @@
+"""The fast loop: observation pairing, chunking, the policy slot, the episode loop."""

@@ -1,0 +1,114 @@
+"""The slot that holds the weights in use: a pointer that changes only at a boundary."""
+
+import threading
+from dataclasses import dataclass
+
+from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import SwapRefusedError
+from robot_agent.core.protocols import Policy
+
+
+@dataclass(frozen=True)
+class SlotStatus:
+    """What the slot holds and has done."""
+
+    active: str
+    candidate: str
+    """Version that waits for the next boundary; empty when none."""
+    previous: str
+    offered: int
+    swapped: int
+    rolled_back: int
+    last_swap_s: float
+    """Duration of the newest pointer exchange [s]; 0 before the first."""
+
+
+class PolicySlot:
+    """Active, candidate and previous policies.
+
+    Any thread may offer or roll back. The control thread alone calls `swap_at_boundary`, between
+    chunks or episodes, and keeps the returned policy until it calls again: no chunk mixes
+    versions. Loading and warming a policy is done before it is offered; nothing here takes longer
+    than an exchange of pointers.
+    """
+
+    def __init__(self, active: Policy) -> None:
+        """Begin with `active`, already loaded."""
+        self._lock = threading.Lock()
+        self._active = active
+        self._candidate: Policy | None = None
+        self._previous: Policy | None = None
+        self._offered = self._swapped = self._rolled_back = 0
+        self._last_swap_s = 0.0
+
+    @property
+    def active(self) -> Policy:
+        """The policy that the next chunk comes from unless a boundary changes it first."""
+        with self._lock:
+            return self._active
+
+    @property
+    def candidate(self) -> Policy | None:
+        """The policy that waits, for shadow runs; None when none waits."""
+        with self._lock:
+            return self._candidate
+
+    def offer(self, policy: Policy) -> None:
+        """Let `policy` take over at the next boundary; a newer offer replaces a waiting one.
+
+        Raises:
+            SwapRefusedError: Its version is the active one.
+        """
+        with self._lock:
+            if policy.version == self._active.version:
+                raise SwapRefusedError(
+                    f"{policy.version}: is active already, must be another version. "
+                    f"Nothing changed."
+                )
+            self._candidate = policy
+            self._offered += 1
+
+    def withdraw(self) -> bool:
+        """Take back a waiting offer; return whether there was one."""
+        with self._lock:
+            waited, self._candidate = self._candidate is not None, None
+            return waited
+
+    def swap_at_boundary(self) -> Policy:
+        """Exchange the pointers if a candidate waits; return the policy to use from now on."""
+        with self._lock:
+            if self._candidate is not None:
+                watch = Stopwatch()
+                self._previous, self._active = self._active, self._candidate
+                self._candidate = None
+                self._swapped += 1
+                self._last_swap_s = watch.seconds()
+            return self._active
+
+    def roll_back(self) -> None:
+        """Let the previous policy take over at the next boundary; a waiting offer is dropped.
+
+        Raises:
+            SwapRefusedError: There is no previous policy.
+        """
+        with self._lock:
+            if self._previous is None:
+                raise SwapRefusedError(
+                    f"{self._active.version}: has no previous policy in memory, must have one to "
+                    f"roll back. Load one with: robot-agent weights roll-back"
+                )
+            self._candidate = self._previous
+            self._rolled_back += 1
+
+    def status(self) -> SlotStatus:
+        """Return versions and counters, as one consistent picture."""
+        with self._lock:
+            return SlotStatus(
+                active=self._active.version,
+                candidate=self._candidate.version if self._candidate else "",
+                previous=self._previous.version if self._previous else "",
+                offered=self._offered,
+                swapped=self._swapped,
+                rolled_back=self._rolled_back,
+                last_swap_s=self._last_swap_s,
+            )

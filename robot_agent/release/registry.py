@@ -1,0 +1,323 @@
+"""The folder of releases: slots current, previous and factory; every edge durable."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robot_agent.core.config import require_range
+from robot_agent.core.errors import BundleRejectedError, InputError, SwapRefusedError
+from robot_agent.release.bundle import Bundle
+from robot_agent.release.bundle_reader import read_manifest
+from robot_agent.release.depot import Depot
+from robot_agent.release.journal import Journal
+from robot_agent.release.manifest import Manifest
+from robot_agent.release.signing import Keyring
+from robot_agent.release.states import ROAD, Releases, State, replay
+from robot_agent.store.durable import folder_lock, storage_errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryConfig:
+    """How much the registry keeps and how often it tries."""
+
+    min_free_gb: float = 0.5
+    """Free space that must remain after two copies of new weights [GB]."""
+    keep: int = 3
+    """Good releases that are kept besides the pinned ones."""
+    max_unhealthy_boots: int = 3
+    """Starts in a row without a healthy mark before the factory release takes over."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
+        require_range("keep", self.keep, 0, 1000)
+        require_range("max_unhealthy_boots", self.max_unhealthy_boots, 1, 100)
+
+
+@dataclass(frozen=True)
+class ReleaseInfo:
+    """One line of the list of releases."""
+
+    label: str
+    version: int
+    state: State
+    slots: tuple[str, ...]
+    """Which of current, previous and factory it is."""
+    reason: str
+    """Why it was rejected or left; empty otherwise."""
+
+
+class Registry:
+    """Releases in one folder; any number of processes may use it at once.
+
+    The journal is the only truth: a bundle without a record does not exist, and each edge is one
+    record, so that a crash leaves the registry before or after an edge, never between.
+    """
+
+    def __init__(
+        self, folder: Path, keyring: Keyring, config: RegistryConfig | None = None
+    ) -> None:
+        """Use `folder`, made when it is missing."""
+        self.folder = folder
+        self._keyring = keyring
+        self._config = config or RegistryConfig()
+        self._journal = Journal(folder / "journal.jsonl")
+        self._depot = Depot(folder / "bundles", keyring)
+
+    def publish(self, source: Path) -> str:
+        """Copy a bundle here, verify the copy and record FETCHED and VERIFIED; return its label.
+
+        Publishing the same bundle twice changes nothing.
+
+        Raises:
+            BundleRejectedError: A check failed, the version is not newer than every published
+                one, or the parent is not the current release.
+            StorageError: Less space than two copies of the weights need, or the disk refused.
+        """
+        manifest, _ = read_manifest(source, self._keyring)
+        label = manifest.label
+        if label not in self.releases().states:
+            staging = self._depot.stage(source, manifest, round(self._config.min_free_gb * 1e9))
+            with self._locked() as releases:
+                if label not in releases.states:
+                    self._depot.shelve(staging, label)
+                    self._record_state(label, State.FETCHED, manifest)
+        if self.releases().states[label] is State.FETCHED:
+            self.verify(label)
+        return label
+
+    def verify(self, label: str) -> Bundle:
+        """Take a release from FETCHED to VERIFIED; REJECTED and an error when a check fails."""
+        with self._locked() as releases:
+            self._require_state(releases, label, State.FETCHED)
+            try:
+                bundle = self.load(label)
+                _require_newer(bundle, releases)
+                _require_parent(bundle, releases)
+            except BundleRejectedError as error:
+                self._record_state(label, State.REJECTED, reason=str(error))
+                raise
+            self._record_state(label, State.VERIFIED)
+        return bundle
+
+    def install_factory(self, source: Path) -> str:
+        """Publish the release that everything falls back to; it is GOOD and current at once.
+
+        A deliberate act of a person: only an operator's signature is accepted.
+        """
+        manifest, role = read_manifest(source, self._keyring)
+        if role != "operator":
+            raise BundleRejectedError(manifest.label, "signer", role, "operator")
+        label = self.publish(source)
+        with self._locked() as releases:
+            slots = {"current": label, "previous": releases.current, "factory": label}
+            self._record_state(label, State.GOOD, slots=slots, reason="")
+        return label
+
+    def advance(self, label: str, state: State) -> None:
+        """Record the next state on the road; PROBATION only by `activate`."""
+        if state is State.PROBATION:
+            raise InputError(f"{label}: PROBATION is entered by activate, not by advance.")
+        with self._locked() as releases:
+            index = ROAD.index(state) if state in ROAD else 0
+            if index < 1:
+                raise InputError(f"{label}: {state} cannot be advanced to. Use publish or reject.")
+            self._require_state(releases, label, ROAD[index - 1])
+            if state is State.GOOD and label != releases.current:
+                raise SwapRefusedError(
+                    f"{label}: is not current, must be current to become GOOD. Activate it first."
+                )
+            self._record_state(label, state)
+
+    def reject(self, label: str, reason: str) -> None:
+        """Record that a candidate failed; a current release is rolled back instead."""
+        with self._locked() as releases:
+            if label in releases.pinned:
+                raise SwapRefusedError(
+                    f"{label}: is in a slot, must be a candidate. "
+                    f"Use: robot-agent weights roll-back"
+                )
+            self._require_state(releases, label, *ROAD[:-1])
+            self._record_state(label, State.REJECTED, reason=reason)
+
+    def activate(self, label: str) -> None:
+        """Make a release current: a SHADOW one enters PROBATION, a GOOD one stays GOOD.
+
+        Raises:
+            SwapRefusedError: Its state is another, its version is below the floor, or the current
+                release is itself in probation. Nothing changes.
+        """
+        with self._locked() as releases:
+            if releases.states.get(releases.current) is State.PROBATION:
+                raise SwapRefusedError(
+                    f"{label}: {releases.current} is in PROBATION, must be GOOD or rolled back "
+                    f"first. The active weights keep running."
+                )
+            state = self._require_state(releases, label, State.SHADOW, State.GOOD)
+            if releases.versions[label] < releases.min_version:
+                raise SwapRefusedError(
+                    f"{label}: version {releases.versions[label]}, must be at least "
+                    f"{releases.min_version}. Only roll-back goes to an older release."
+                )
+            slots = {**_slots(releases), "current": label, "previous": releases.current}
+            if state is State.SHADOW:
+                self._record_state(label, State.PROBATION, slots=slots)
+            elif label != releases.current:
+                self._journal.append({"kind": "slots", **slots, "reason": f"activate {label}"})
+
+    def roll_back(self, reason: str) -> str:
+        """Return to the previous release, or the factory one; return its label.
+
+        A deliberate local act, recorded with its reason: the only way to an older version. A
+        release in probation is rejected by it, a good one stays good.
+        """
+        with self._locked() as releases:
+            return self._roll_back(releases, reason)
+
+    def boot(self) -> str:
+        """Record a start and return the label to run, or "" when nothing sound is left.
+
+        A release that was in probation when the process ended is rejected. After too many starts
+        without `healthy`, or when a bundle is damaged on disk, the next slot takes over.
+        """
+        with self._locked() as releases:
+            self._journal.append({"kind": "boot"})
+            if releases.states.get(releases.current) is State.PROBATION:
+                return self._roll_back(releases, "the process ended during probation")
+            if releases.boots >= self._config.max_unhealthy_boots:
+                return self._fall_to(releases, [releases.factory], "too many unhealthy starts")
+            if self._depot.is_sound(releases.current):
+                return releases.current
+            rest = [releases.previous, releases.factory]
+            return self._fall_to(releases, rest, f"{releases.current} is damaged on disk")
+
+    def healthy(self) -> None:
+        """Record that the process started well, which resets the count of starts."""
+        with self._locked() as releases:
+            if releases.boots:
+                self._journal.append({"kind": "healthy"})
+
+    def current(self) -> str:
+        """Return the label of the current release, or ""."""
+        return self.releases().current
+
+    def releases(self) -> Releases:
+        """Return states and slots as the journal says now."""
+        return replay(self._journal.read())
+
+    def path(self, label: str) -> Path:
+        """Return the folder of a release."""
+        return self._depot.path(label)
+
+    def load(self, label: str) -> Bundle:
+        """Read and check a release again."""
+        return self._depot.load(label)
+
+    def list(self) -> Sequence[ReleaseInfo]:
+        """Return every release ever published, oldest first."""
+        releases = self.releases()
+        slots = _slots(releases)
+        return [
+            ReleaseInfo(
+                label,
+                releases.versions[label],
+                state,
+                tuple(name for name, held in slots.items() if held == label),
+                releases.reasons.get(label, ""),
+            )
+            for label, state in releases.states.items()
+        ]
+
+    def collect_garbage(self) -> Sequence[str]:
+        """Delete rejected and long past releases; never a slot or a candidate. Return labels."""
+        with self._locked() as releases:
+            good = [n for n, state in releases.states.items() if state is State.GOOD]
+            kept = set(good[len(good) - self._config.keep :]) if self._config.keep else set()
+            done = (State.GOOD, State.REJECTED)
+            removed = []
+            for label, state in releases.states.items():
+                if label in releases.pinned | kept or state not in done:
+                    continue
+                if self._depot.remove(label):
+                    removed.append(label)
+        return removed
+
+    @contextmanager
+    def _locked(self) -> Iterator[Releases]:
+        with storage_errors("changing the registry", self.folder), folder_lock(self.folder):
+            yield self.releases()
+
+    def _record_state(
+        self,
+        label: str,
+        state: State,
+        manifest: Manifest | None = None,
+        *,
+        slots: Mapping[str, str] | None = None,
+        reason: str = "",
+    ) -> None:
+        record: dict[str, Any] = {"kind": "state", "label": label, "state": state.value}
+        if manifest is not None:
+            record |= {"version": manifest.version, "hash": manifest.hash}
+        if slots is not None:
+            record["slots"] = dict(slots)
+        self._journal.append({**record, "reason": reason})
+
+    def _require_state(self, releases: Releases, label: str, *wanted: State) -> State:
+        state = releases.states.get(label)
+        if state is None or state not in wanted:
+            raise SwapRefusedError(
+                f"{label}: is {state or 'unknown'}, must be {' or '.join(wanted)}. "
+                f"List the releases with: robot-agent weights list"
+            )
+        return state
+
+    def _roll_back(self, releases: Releases, reason: str) -> str:
+        left = releases.current
+        rest = [releases.previous, releases.factory]
+        target = self._depot.first_sound([label for label in rest if label != left])
+        previous = releases.factory if target != releases.factory else ""
+        slots = {"current": target, "previous": previous, "factory": releases.factory}
+        if releases.states.get(left) is State.PROBATION:
+            self._record_state(left, State.REJECTED, slots=slots, reason=reason)
+        elif not target:
+            raise SwapRefusedError(
+                f"{left}: no sound previous or factory release is left, must be one to roll back. "
+                f"Install one with: robot-agent weights import"
+            )
+        else:
+            self._journal.append({"kind": "slots", **slots, "reason": f"left {left}: {reason}"})
+        return target
+
+    def _fall_to(self, releases: Releases, rest: Sequence[str], reason: str) -> str:
+        target = self._depot.first_sound(rest)
+        if target != releases.current:
+            slots = {**_slots(releases), "current": target}
+            self._journal.append({"kind": "slots", **slots, "reason": reason})
+        return target
+
+
+def _slots(releases: Releases) -> dict[str, str]:
+    return {
+        "current": releases.current,
+        "previous": releases.previous,
+        "factory": releases.factory,
+    }
+
+
+def _require_newer(bundle: Bundle, releases: Releases) -> None:
+    label, version = bundle.label, bundle.manifest.version
+    others = [v for other, v in releases.versions.items() if other != label]
+    newest = max(others, default=0)
+    if version <= newest:
+        raise BundleRejectedError(label, "version", version, f"above {newest}")
+
+
+def _require_parent(bundle: Bundle, releases: Releases) -> None:
+    parent, wanted = bundle.manifest.parent, releases.hashes.get(releases.current, "")
+    if not parent and bundle.signed_by == "operator":
+        return
+    if parent != wanted:
+        raise BundleRejectedError(bundle.label, "parent", parent or "none", wanted or "none")

@@ -1,0 +1,99 @@
+"""The life of a release as a pure function of the journal: states, slots, version floor."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """How far a release has been proved."""
+
+    FETCHED = "FETCHED"
+    """Copied here whole."""
+    VERIFIED = "VERIFIED"
+    """Signature, hashes, schema, version and parent are right."""
+    LOADED = "LOADED"
+    """Another process has loaded it."""
+    SANE = "SANE"
+    """It passed the gate."""
+    SHADOW = "SHADOW"
+    """It runs beside the active weights and moves nothing."""
+    PROBATION = "PROBATION"
+    """It drives the arm and is being watched."""
+    GOOD = "GOOD"
+    """It has proved itself; a crash comes back to it."""
+    REJECTED = "REJECTED"
+    """It failed; it never runs again."""
+
+
+ROAD = (
+    State.FETCHED,
+    State.VERIFIED,
+    State.LOADED,
+    State.SANE,
+    State.SHADOW,
+    State.PROBATION,
+    State.GOOD,
+)
+"""The only order in which a release is promoted."""
+
+
+@dataclass
+class Releases:
+    """What the journal says so far."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a release was rejected or left."""
+    current: str = ""
+    previous: str = ""
+    factory: str = ""
+    min_version: int = 0
+    """Version of the newest release that became GOOD; older ones never come back by themselves."""
+    boots: int = 0
+    """Starts since the last one that was marked healthy."""
+
+    @property
+    def newest_version(self) -> int:
+        """Highest version ever published."""
+        return max(self.versions.values(), default=0)
+
+    @property
+    def pinned(self) -> set[str]:
+        """Releases that must never be deleted."""
+        return {label for label in (self.current, self.previous, self.factory) if label}
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Apply one record."""
+        kind, label = record["kind"], str(record.get("label", ""))
+        if kind == "state":
+            self._take_state(label, State(record["state"]), record)
+        elif kind == "slots":
+            self.current, self.previous = record["current"], record["previous"]
+            self.factory = record["factory"]
+        elif kind == "boot":
+            self.boots += 1
+        elif kind == "healthy":
+            self.boots = 0
+
+    def _take_state(self, label: str, state: State, record: Mapping[str, Any]) -> None:
+        self.states[label] = state
+        if "version" in record:
+            self.versions[label], self.hashes[label] = record["version"], record["hash"]
+        if record.get("reason"):
+            self.reasons[label] = record["reason"]
+        if "slots" in record:
+            self.take({"kind": "slots", **record["slots"]})
+        if state is State.GOOD:
+            self.min_version = max(self.min_version, self.versions[label])
+
+
+def replay(records: Iterable[Mapping[str, Any]]) -> Releases:
+    """Return what all records together say."""
+    releases = Releases()
+    for record in records:
+        releases.take(record)
+    return releases
