@@ -1,0 +1,306 @@
+"""Node `arm_guard`: the only publisher of arm commands; every decision is in `robot_agent.guard`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.task import Future
+from robot_agent_interfaces.msg import (
+    ActionProposal,
+    GuardState,
+    OperatorCommand,
+    PolicyStatus,
+)
+from robot_agent_interfaces.srv import ResetLatch
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Empty
+from std_srvs.srv import Trigger
+
+from robot_agent.core import wx250s
+from robot_agent.core.config import load_config
+from robot_agent.core.errors import InputError, RobotAgentError
+from robot_agent.core.types import SafeAction
+from robot_agent.guard import latch
+from robot_agent.guard.limits import GuardConfig
+from robot_agent.guard.state import (
+    GuardInputs,
+    Measured,
+    OperatorInput,
+    ResetRequest,
+)
+from robot_agent.guard.state import GuardState as PureState
+from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros.clock import ScaledClock
+from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from robot_agent.ros.guard_thread import GuardThread
+from robot_agent.ros.params import setting
+
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmGuardConfig:
+    """Parameters of the guard's node; the limits themselves are in a file of `GuardConfig`."""
+
+    limits_file: str = setting("", "YAML of GuardConfig; empty keeps the coded limits.")
+    latch_file: str = setting("latch.json", "File that keeps a latched stop over restarts.")
+    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
+    state_hz: float = setting(10.0, "Lowest rate of guard/state.", 5.0, 50.0)
+    late_ms: float = setting(10.0, "A tick that begins later than this counts as late.", 0.1, 20.0)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        params.check_ranges(self)
+
+
+class ArmGuardNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
+    """Callbacks store the newest message; the guard's own thread decides and publishes."""
+
+    def __init__(self) -> None:
+        """Declare parameters and listen; nothing is published to the arm before activation."""
+        super().__init__("arm_guard")
+        self._config = params.declare(self, ArmGuardConfig)
+        self._time = ScaledClock(self._config.time_factor)
+        self._latch_path = Path(self._config.latch_file)
+        self._guard: GuardThread | None = None
+        self._commands: tuple[Any, ...] = ()
+        self._published: tuple[Any, ...] = ()
+        self._published_ns = 0
+        self._state = self.create_publisher(GuardState, topics.GUARD_STATE, topics.STATE)
+        self._waiting = ReentrantCallbackGroup()
+        self.create_service(Trigger, topics.GUARD_STOP, self._on_stop_service)
+        self.create_service(
+            ResetLatch, topics.GUARD_RESET, self._on_reset, callback_group=self._waiting
+        )
+        self.create_timer(0.1, self._count_publishers)
+        self._diagnostics = Diagnostics(self, "guard", self._report)
+
+    # --- lifecycle -------------------------------------------------------------------------------
+
+    def on_configure(self, state: Any) -> Any:
+        """Read the limits and make publishers and listeners; nothing moves."""
+        del state
+        try:
+            files = [Path(self._config.limits_file)] if self._config.limits_file else []
+            limits = load_config(GuardConfig, files)
+        except RobotAgentError as error:
+            self.get_logger().error(str(error))
+            return _FAILURE
+        self._guard = GuardThread(
+            limits,
+            self._time,
+            command=self._send,
+            report=self._on_tick,
+            late_ns=round(self._config.late_ms * 1e6),
+        )
+        self._commands = (
+            self.create_publisher(JointGroupCommand, topics.ARM_COMMAND, topics.COMMAND),
+            self.create_publisher(JointSingleCommand, topics.GRIPPER_COMMAND, topics.COMMAND),
+        )
+        for kind, name, callback, qos in (
+            (JointState, topics.JOINT_STATES, self._on_joints, topics.COMMAND),
+            (ActionProposal, topics.PROPOSAL, self._on_proposal, topics.COMMAND),
+            (OperatorCommand, topics.OPERATOR, self._on_operator, topics.COMMAND),
+            (PolicyStatus, topics.POLICY_STATUS, self._on_policy_status, topics.STATUS),
+            (Empty, topics.GUARD_STOP, self._on_stop, topics.JOINTS),
+        ):
+            self.create_subscription(kind, name, callback, qos)
+        return _SUCCESS
+
+    def on_activate(self, state: Any) -> Any:
+        """Arm at the measured pose; refused while joint states are missing."""
+        guard = self._guard
+        measured = guard.mailbox.measured if guard is not None else None
+        if guard is None or measured is None:
+            self.get_logger().error("no joint states yet; is the driver running?")
+            return _FAILURE
+        age_s = (self._time.now_ns() - measured.stamp_ns) * 1e-9
+        if age_s > 0.25:
+            self.get_logger().error(f"newest joint states are {age_s:.2f} s old, limit 0.25 s")
+            return _FAILURE
+        try:
+            guard.start(measured, latch.load(self._latch_path))
+        except InputError as error:
+            self.get_logger().error(str(error))
+            return _FAILURE
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: Any) -> Any:
+        """Stop sending; the servos hold their last target."""
+        if self._guard is not None:
+            self._guard.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: Any) -> Any:
+        """Withdraw from the arm's command topics."""
+        del state
+        for publisher in self._commands:
+            self.destroy_publisher(publisher)
+        for subscription in list(self.subscriptions):
+            if subscription.topic_name.rsplit("/", 1)[-1] != "parameter_events":
+                self.destroy_subscription(subscription)
+        self._commands, self._guard = (), None
+        return _SUCCESS
+
+    def on_shutdown(self, state: Any) -> Any:
+        """Stop sending for good."""
+        del state
+        self.close()
+        return _SUCCESS
+
+    def close(self) -> None:
+        """Stop the guard's thread."""
+        if self._guard is not None:
+            self._guard.stop()
+
+    # --- callbacks: store the newest, nothing else -----------------------------------------------
+
+    def _store(self, **values: Any) -> None:
+        if self._guard is not None:
+            with self._guard.mailbox.lock:
+                for name, value in values.items():
+                    setattr(self._guard.mailbox, name, value)
+
+    def _on_joints(self, message: Any) -> None:
+        try:
+            joints, velocities, _ = convert.joints_from(message)
+            finger_m = float(message.position[list(message.name).index(wx250s.FINGER_NAMES[0])])
+        except InputError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        measured = Measured(joints, finger_m, self._time.now_ns(), velocities)
+        self._store(measured=measured)
+
+    def _on_proposal(self, message: Any) -> None:
+        self._store(proposal=convert.from_proposal(message))
+
+    def _on_operator(self, message: Any) -> None:
+        delta = np.array(message.delta, np.float64) if len(message.delta) else np.zeros(6)
+        received_ns = min(int(message.stamp_ns), self._time.now_ns())
+        operator = OperatorInput(
+            delta=delta,
+            gripper=float(message.gripper),
+            deadman=bool(message.deadman),
+            stamp_ns=received_ns,
+            source=message.source or "operator",
+        )
+        self._store(operator=operator)
+        if message.event == "stop":
+            self._store(stop=True)
+
+    def _on_policy_status(self, message: Any) -> None:
+        self._store(policy_alive_ns=int(message.stamp_ns))
+
+    def _on_stop(self, message: Any) -> None:
+        del message
+        self._store(stop=True)
+
+    def _on_stop_service(self, request: Any, response: Any) -> Any:
+        del request
+        self._store(stop=True)
+        response.success = self._guard is not None
+        response.message = "stopping" if response.success else "the guard is not configured"
+        return response
+
+    async def _on_reset(self, request: Any, response: Any) -> Any:
+        """Hand the request to the next tick and answer with what it did."""
+        guard = self._guard
+        if guard is None or not guard.is_running:
+            response.success, response.message = False, "the guard is not active"
+            return response
+        done: Any = Future()
+
+        def reply(is_cleared: bool, state: PureState) -> None:
+            done.set_result((is_cleared, state))
+            if self.executor is not None:
+                self.executor.wake()
+
+        wanted = ResetRequest(operator=request.operator, acknowledge=request.acknowledge)
+        self._store(reset=(wanted, reply))
+        is_cleared, state = await done
+        left = ", ".join(state.latched) or "nothing"
+        response.success = is_cleared
+        response.message = (
+            f"still latched: {left}"
+            if is_cleared
+            else f"refused: latched are {left}; give your name, acknowledge one of them by its "
+            f"name, and remove its cause first"
+        )
+        return response
+
+    def _count_publishers(self) -> None:
+        """Count who publishes arm commands, ten times a second."""
+        if self._commands:
+            counts = [self.count_publishers(publisher.topic_name) for publisher in self._commands]
+            self._store(num_publishers=max(counts, key=lambda count: abs(count - 1)))
+
+    # --- the guard's thread ----------------------------------------------------------------------
+
+    def _send(self, action: SafeAction) -> None:
+        arm, gripper = self._commands
+        cmd = action.joints_rad.astype(np.float32).tolist()
+        arm.publish(JointGroupCommand(name=topics.ARM_GROUP, cmd=cmd))
+        gripper.publish(JointSingleCommand(name=wx250s.GRIPPER_NAME, cmd=float(action.gripper_pwm)))
+
+    def _on_tick(self, now_ns: int, state: PureState, inputs: GuardInputs) -> None:
+        """Keep the latch on disk and publish the state when it changed or is due."""
+        key = (state.mode, state.latched, state.hold_causes, state.controller)
+        if self._published[1:2] != (state.latched,):
+            latch.save(self._latch_path, state.latched)
+        is_due = now_ns - self._published_ns >= 1e9 / self._config.state_hz
+        if state.accepted_this_tick or key != self._published or is_due:
+            self._published, self._published_ns = key, now_ns
+            self._state.publish(self._message(now_ns, state, inputs))
+
+    def _message(self, now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
+        guard = self._guard
+        message = GuardState(stamp_ns=now_ns, mode=state.mode, controller=state.controller)
+        message.latched = bool(state.latched)
+        message.causes = [*state.latched, *state.hold_causes]
+        message.weights_version = state.last_version
+        message.sequence = max(state.last_sequence, 0)
+        if inputs.proposal is not None and inputs.proposal.sequence == state.last_sequence:
+            message.chunk_id = inputs.proposal.chunk_id
+        message.proposed, message.sent = state.proposed.tolist(), state.sent.tolist()
+        message.changes = list(state.changes)
+        message.joint_target_rad = state.joint_target.tolist()
+        message.tool_target_m = state.T_target[:3, 3].tolist()
+        message.gripper_target = float(state.gripper_target)
+        message.ticks = state.counters.ticks
+        message.accepted, message.rejected = state.counters.accepted, state.counters.rejected
+        if guard is not None:
+            message.late_ticks, message.starved = guard.lateness.late_ticks, guard.starved_ticks
+        return message
+
+    def _report(self) -> Report:
+        guard = self._guard
+        if guard is None or guard.state is None or not guard.is_running:
+            return OK, "inactive", {}
+        lateness, state = guard.lateness, guard.state
+        values = {
+            "mode": state.mode,
+            "causes": ", ".join((*state.latched, *state.hold_causes)),
+            "ticks": state.counters.ticks,
+            "late_ticks": lateness.late_ticks,
+            "skipped_ticks": lateness.skipped,
+            "late_ms_p50": lateness.percentile_ms(0.5),
+            "late_ms_p99": lateness.percentile_ms(0.99),
+            "late_ms_p999": lateness.percentile_ms(0.999),
+            "late_ms_max": lateness.largest_ns * 1e-6,
+        }
+        level = ERROR if state.latched else WARN if state.mode == "hold" else OK
+        return level, state.mode, values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    return process.run(ArmGuardNode, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

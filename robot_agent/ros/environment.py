@@ -1,0 +1,58 @@
+"""The surroundings a node needs before ROS starts: loopback only, large images, one domain."""
+
+import os
+import shutil
+from pathlib import Path
+
+from robot_agent.core.errors import ConfigError
+
+PROFILE = Path(__file__).with_name("fastdds.xml")
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the place where Fast DDS keeps its segments
+_SEGMENT_BYTES = 16 * 2**20
+
+
+def prepare() -> None:
+    """Set what ROS reads at its start; values that the user has set stay.
+
+    Discovery stays on this machine and the Fast DDS profile of this package gives every process
+    a shared-memory segment that holds several raw images, without which best-effort images are
+    lost between processes.
+
+    Raises:
+        ConfigError: ROS is not there, or its profile file does not exist.
+    """
+    for name, value in variables().items():
+        os.environ.setdefault(name, value)
+    profile = Path(os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"])
+    if not profile.is_file():
+        raise ConfigError(
+            f"FASTRTPS_DEFAULT_PROFILES_FILE={profile}: no such file. Unset it to use the "
+            f"profile of this package."
+        )
+
+
+def variables() -> dict[str, str]:
+    """Return the environment that a child process needs, without this process's own values."""
+    return {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
+    }
+
+
+def problems() -> list[str]:
+    """Return what would keep nodes from working, in words, with the remedy; for `doctor`."""
+    found = []
+    if os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST") not in ("LOCALHOST", "OFF"):
+        found.append(
+            "ROS_AUTOMATIC_DISCOVERY_RANGE is not LOCALHOST: anyone on the network can talk to "
+            "the arm. Unset it."
+        )
+    if not _SHARED_MEMORY.is_dir():
+        found.append("/dev/shm is missing: images will be slow. Mount a tmpfs there.")
+    elif (free := shutil.disk_usage(_SHARED_MEMORY).free) < 8 * _SEGMENT_BYTES:
+        found.append(
+            f"/dev/shm has {free / 2**20:.0f} MiB free, 128 MiB are wanted (8 processes with a "
+            f"16 MiB segment). In a container start it with --shm-size=512m."
+        )
+    return found

@@ -1,0 +1,67 @@
+"""Starts and ends a node: one executor, one thread for callbacks, and work beside it."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.task import Future
+
+from robot_agent.core.errors import RobotAgentError
+from robot_agent.ros import environment
+
+
+class Closable(Protocol):
+    """A node that owns threads."""
+
+    def close(self) -> None:
+        """Stop the threads; called once, before the node is destroyed."""
+
+
+def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
+    """Run the node that `make` returns until SIGINT or SIGTERM; return the exit status.
+
+    A failure at the start is one line for the person who started it. An exception in a callback
+    ends the process, so that the supervisor sees it and starts it again, inactive.
+    """
+    environment.prepare()
+    rclpy.init(args=list(arguments) if arguments is not None else None)
+    executor = SingleThreadedExecutor()
+    node = None
+    try:
+        node = make()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except RobotAgentError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def in_thread(node: Any, work: Callable[[], Any], name: str) -> Any:
+    """Start `work` in a thread and return a future for a coroutine callback to await.
+
+    The executor goes on with other callbacks meanwhile. The awaiting callback must belong to a
+    reentrant group, or be the execute callback of an action.
+    """
+    future: Any = Future()
+
+    def body() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - handed to the coroutine that awaits it
+            future.set_exception(error)
+        if node.executor is not None:
+            node.executor.wake()
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return future

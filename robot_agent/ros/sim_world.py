@@ -1,0 +1,205 @@
+"""Node `sim_world`: the simulated arm and camera behind Interbotix's wire contract."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
+from rclpy.node import Node
+from robot_agent_interfaces.msg import SimState
+from robot_agent_interfaces.srv import SimInject, SimReset
+from sensor_msgs.msg import JointState
+
+from robot_agent.core import wx250s
+from robot_agent.core.errors import InputError
+from robot_agent.core.types import FloatArray
+from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros.clock import ScaledClock
+from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
+from robot_agent.ros.params import setting
+from robot_agent.ros.sim_camera import Moment, SimCamera
+from robot_agent.ros.sim_driver import STATE_NAMES, DriverServices
+from robot_agent.ros.sim_faults import Faults
+from robot_agent.ros.ticker import Ticker
+from robot_agent.sim import snapshot
+from robot_agent.sim.scenes import TASKS, scene_named
+from robot_agent.sim.world import TICK_S, SimWorld
+
+_TICK_NS = round(TICK_S * 1e9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimWorldConfig:
+    """Parameters of the simulated robot."""
+
+    scene: str = setting("home", "Scene to load; a name from robot_agent.sim.scenes.")
+    task: str = setting("open", "Task that sim/state scores, by name.")
+    seed: int = setting(0, "Seed of start positions and looks.", 0, 2**31 - 1)
+    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
+    camera_hz: float = setting(20.0, "Pictures per simulated second.", 1.0, 60.0)
+    camera_width: int = setting(640, "Width of a picture [px].", 32, 640)
+    camera_height: int = setting(480, "Height of a picture [px].", 32, 480)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        params.check_ranges(self)
+
+
+class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
+    """Physics in one thread, pictures in another, services in the executor's."""
+
+    def __init__(self) -> None:
+        """Build the world and start the threads."""
+        super().__init__("sim_world")
+        self._config = params.declare(self, SimWorldConfig)
+        self._time = ScaledClock(self._config.time_factor)
+        self._task = self._config.task
+        self._faults = Faults()
+        self._lock = threading.Lock()
+        self._load(self._config.scene, self._config.seed)
+        self._driver = DriverServices(self, self._faults)
+        self._make_interfaces()
+        size_px = (self._config.camera_width, self._config.camera_height)
+        self._camera = SimCamera(self, self._time, size_px, self._config.camera_hz, self._faults)
+        self._ticker = Ticker(
+            self._time, _TICK_NS, self._tick, on_error=self._report_error, name="physics"
+        )
+        self._diagnostics = Diagnostics(self, "simulated wx250s", self._report)
+        self._camera.start()
+        self._ticker.start()
+
+    def _make_interfaces(self) -> None:
+        self._joint_states = self.create_publisher(
+            JointState, topics.JOINT_STATES, topics.JOINTS
+        )
+        self._truth = self.create_publisher(SimState, topics.SIM_STATE, topics.JOINTS)
+        self.create_subscription(
+            JointGroupCommand, topics.ARM_COMMAND, self._on_arm, topics.COMMAND
+        )
+        self.create_subscription(
+            JointSingleCommand, topics.GRIPPER_COMMAND, self._on_gripper, topics.COMMAND
+        )
+        self.create_service(SimReset, topics.SIM_RESET, self._on_reset)
+        self.create_service(SimInject, topics.SIM_INJECT, self._on_inject)
+
+    def _load(self, scene: str, seed: int) -> None:
+        """Take over scene and seed; the caller holds the lock, or the threads do not run yet."""
+        if not hasattr(self, "_world") or self._world.scene.name != scene:
+            self._world = SimWorld(scene_named(scene), seed)
+        self._world.reset(seed)
+        self._seed = seed
+        self._goal: FloatArray = self._world.joints_rad
+        self._pwm = 0.0
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._ticker.stop()
+        self._camera.stop()
+
+    def _on_arm(self, message: Any) -> None:
+        goal = np.array(message.cmd, np.float64)
+        if message.name != topics.ARM_GROUP or goal.shape != (6,) or not np.isfinite(goal).all():
+            self.get_logger().error(
+                f"{topics.ARM_COMMAND}: ignored group '{message.name}' with {goal.size} numbers; "
+                f"the driver takes 6 finite ones for '{topics.ARM_GROUP}'"
+            )
+            return
+        with self._lock:
+            self._goal = goal
+
+    def _on_gripper(self, message: Any) -> None:
+        if message.name == wx250s.GRIPPER_NAME and np.isfinite(message.cmd):
+            with self._lock:
+                self._pwm = float(message.cmd)
+
+    def _tick(self, due_ns: int, late_ns: int) -> None:
+        """Advance physics by one tick and publish what the motors and the truth say."""
+        del late_ns
+        with self._lock:
+            goal, pwm, world = self._goal, self._pwm, self._world
+            is_on = self._driver.is_torque_on
+            world.tick(goal, pwm if is_on[wx250s.GRIPPER_NAME] else 0.0)
+            qpos = snapshot.take(world)
+            moment = Moment(world.scene, self._seed, qpos, due_ns, world.ticks)
+            positions, velocities = _motor_readings(world)
+        self._camera.show(moment)
+        reported = self._faults.positions(positions, moment.step)
+        if reported is not None:
+            message = convert.to_joint_state(list(STATE_NAMES), reported, velocities, due_ns)
+            self._joint_states.publish(message)
+        if moment.step % 5 == 0:
+            self._publish_truth(due_ns)
+        slow = self._faults.active("world", moment.step)
+        if slow.kind == "slow":
+            self._time.sleep_until(self._time.now_ns() + round(slow.argument * 1e9))
+
+    def _publish_truth(self, now_ns: int) -> None:
+        with self._lock:
+            world = self._world
+            truth = SimState(stamp_ns=now_ns, step=world.ticks, scene=world.scene.name)
+            truth.task, truth.drawer_m = self._task, world.drawer_m
+            truth.success = bool(world.success(self._task))
+        skipped = self._ticker.skipped if hasattr(self, "_ticker") else 0
+        truth.realtime_factor = world.ticks / max(world.ticks + skipped, 1)
+        self._truth.publish(truth)
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        """Put the world back; faults are cleared, the driver goes on publishing."""
+        task = request.task or self._task
+        response.success = task in TASKS.values()
+        if not response.success:
+            response.message = f"task '{task}' is unknown; choose one of {', '.join(TASKS.values())}"
+            return response
+        try:
+            scene = request.scene or self._world.scene.name
+            scene_named(scene)
+            with self._lock:
+                self._load(scene, int(request.seed))
+                self._task = task
+            self._faults.clear()
+            response.message = f"{scene}, seed {request.seed}, task {task}"
+        except InputError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _on_inject(self, request: Any, response: Any) -> Any:
+        try:
+            self._faults.inject(
+                request.component, request.kind, request.argument, int(request.at_step)
+            )
+            response.success = True
+        except InputError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _report_error(self, error: BaseException) -> None:
+        self.get_logger().error(f"physics: {error!r}", throttle_duration_sec=5.0)
+
+    def _report(self) -> Report:
+        values = {
+            "ticks": self._world.ticks,
+            "skipped_ticks": self._ticker.skipped,
+            "frames": self._camera.frames,
+            "scene": self._world.scene.name,
+        }
+        keeps_up = self._ticker.skipped < 0.02 * max(self._world.ticks, 50)
+        return (OK, "running", values) if keeps_up else (WARN, "slower than asked for", values)
+
+
+def _motor_readings(world: SimWorld) -> tuple[list[float], list[float]]:
+    """Return positions and velocities in the order of joint_states."""
+    finger = world.finger_m
+    positions = [*map(float, world.joints_rad), 0.0, finger, -finger]
+    velocities = [*map(float, world.joint_velocities_radps), 0.0, 0.0, 0.0]
+    return positions, velocities
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    return process.run(SimWorldNode, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""A thread that does one thing at a fixed rate, against absolute deadlines."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from robot_agent.ros.clock import ScaledClock
+
+_LOG = logging.getLogger(__name__)
+_PRIORITY = 50
+"""SCHED_FIFO priority, where the machine grants one; as ros2_control's asynchronous parts."""
+
+
+class Ticker:
+    """Calls `work(due_ns, late_ns)` every period; lateness never adds up.
+
+    Timers of the executor would wait behind callbacks. A period that was missed whole is skipped
+    and counted, never made up by a burst.
+    """
+
+    def __init__(
+        self,
+        clock: ScaledClock,
+        period_ns: int,
+        work: Callable[[int, int], None],
+        *,
+        on_error: Callable[[BaseException], None],
+        name: str,
+    ) -> None:
+        """Prepare a stopped ticker; `on_error` hears an exception of `work`, then ticking goes on."""
+        self._clock, self._period_ns, self._work = clock, period_ns, work
+        self._on_error, self._name = on_error, name
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.skipped = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread ticks."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start ticking now."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """Stop after the tick under way; may be called twice and from any thread but its own."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        self._thread = None
+
+    def _run(self) -> None:
+        _raise_priority()
+        due_ns = self._clock.now_ns()
+        while not self._stop.is_set():
+            late_ns = self._clock.now_ns() - due_ns
+            try:
+                self._work(due_ns, max(late_ns, 0))
+            except Exception as error:  # noqa: BLE001 - the one place that keeps the loop alive
+                self._on_error(error)
+            due_ns += self._period_ns
+            behind = (self._clock.now_ns() - due_ns) // self._period_ns
+            if behind > 0:
+                self.skipped += behind
+                due_ns += behind * self._period_ns
+            self._clock.sleep_until(due_ns)
+
+
+def _raise_priority() -> None:
+    """Ask for real-time priority of this thread; without the right to it, say so once and go on."""
+    if os.environ.get("ROBOT_AGENT_REALTIME", "1") != "1":
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    except OSError as error:
+        _LOG.info("control thread runs without real-time priority: %s", error)
