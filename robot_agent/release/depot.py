@@ -1,8 +1,10 @@
 """The bundles of a registry on disk: copied whole, verified as copied, removed whole."""
 
+import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from robot_agent.core.errors import BundleRejectedError
@@ -16,10 +18,12 @@ from robot_agent.release.manifest import (
 )
 from robot_agent.release.signing import Keyring
 from robot_agent.store.durable import (
+    folder_lock,
     publish_folder,
     require_free_space,
     storage_errors,
     sync_folder,
+    try_folder_lock,
     write_durably,
 )
 
@@ -57,8 +61,11 @@ class Depot:
         """Return the first sound bundle of `labels`, or ""."""
         return next((label for label in labels if self.is_sound(label)), "")
 
-    def stage(self, source: Path, manifest: Manifest, floor_bytes: int) -> Path:
+    @contextmanager
+    def staged(self, source: Path, manifest: Manifest, floor_bytes: int) -> Iterator[Path]:
         """Copy what the signed manifest names to a hidden folder and verify the copy.
+
+        The folder is locked inside the block and gone after it, unless it was shelved.
 
         Raises:
             BundleRejectedError: The copy fails a check.
@@ -67,17 +74,17 @@ class Depot:
         size = sum(record.size for record in manifest.files.values())
         require_free_space(self._folder, 2 * size, floor_bytes)
         staging = self._folder / f"{_STAGING}{manifest.label}-{secrets.token_hex(3)}"
+        with storage_errors("copying a bundle", staging):
+            staging.mkdir()
         try:
-            with storage_errors("copying a bundle", staging):
-                staging.mkdir()
+            with storage_errors("copying a bundle", staging), folder_lock(staging):
                 for name in (*manifest.files, MANIFEST_NAME, SIGNATURE_NAME):
                     write_durably(staging / name, _read_bounded(source / name, manifest))
-            if read_bundle(staging, self._keyring).manifest != manifest:
-                raise BundleRejectedError(source.name, "manifest.json", "changing", "at rest")
-        except BaseException:
+                if read_bundle(staging, self._keyring).manifest != manifest:
+                    raise BundleRejectedError(source.name, "manifest.json", "changing", "at rest")
+                yield staging
+        finally:
             shutil.rmtree(staging, ignore_errors=True)
-            raise
-        return staging
 
     def shelve(self, staging: Path, label: str) -> None:
         """Make a staged bundle visible; replaces what a crash left there without a record."""
@@ -95,11 +102,15 @@ class Depot:
         return True
 
     def sweep(self) -> int:
-        """Delete the hidden folders that crashes left; return how many."""
-        leftovers = list(self._folder.glob(f"{_STAGING}*"))
-        for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)
-        return len(leftovers)
+        """Delete the hidden folders that crashes left, never one in use; return how many."""
+        swept = 0
+        for leftover in self._folder.glob(f"{_STAGING}*"):
+            lock = try_folder_lock(leftover)
+            if lock is not None:
+                shutil.rmtree(leftover, ignore_errors=True)
+                os.close(lock)
+                swept += 1
+        return swept
 
 
 def _read_bounded(path: Path, manifest: Manifest) -> bytes:

@@ -14,7 +14,7 @@ from robot_agent.release.depot import Depot
 from robot_agent.release.journal import Journal
 from robot_agent.release.manifest import Manifest
 from robot_agent.release.signing import Keyring
-from robot_agent.release.states import ROAD, Releases, State, replay
+from robot_agent.release.states import ROAD, ReleaseInfo, Releases, State, replay
 from robot_agent.store.durable import folder_lock, storage_errors
 
 
@@ -34,19 +34,6 @@ class RegistryConfig:
         require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
         require_range("keep", self.keep, 0, 1000)
         require_range("max_unhealthy_boots", self.max_unhealthy_boots, 1, 100)
-
-
-@dataclass(frozen=True)
-class ReleaseInfo:
-    """One line of the list of releases."""
-
-    label: str
-    version: int
-    state: State
-    slots: tuple[str, ...]
-    """Which of current, previous and factory it is."""
-    reason: str
-    """Why it was rejected or left; empty otherwise."""
 
 
 class Registry:
@@ -78,9 +65,12 @@ class Registry:
         """
         manifest, _ = read_manifest(source, self._keyring)
         label = manifest.label
+        floor = round(self._config.min_free_gb * 1e9)
         if label not in self.releases().states:
-            staging = self._depot.stage(source, manifest, round(self._config.min_free_gb * 1e9))
-            with self._locked() as releases:
+            with (
+                self._depot.staged(source, manifest, floor) as staging,
+                self._locked() as releases,
+            ):
                 if label not in releases.states:
                     self._depot.shelve(staging, label)
                     self._record_state(label, State.FETCHED, manifest)
@@ -161,7 +151,7 @@ class Registry:
                     f"{label}: version {releases.versions[label]}, must be at least "
                     f"{releases.min_version}. Only roll-back goes to an older release."
                 )
-            slots = {**_slots(releases), "current": label, "previous": releases.current}
+            slots = {**releases.slots(), "current": label, "previous": releases.current}
             if state is State.SHADOW:
                 self._record_state(label, State.PROBATION, slots=slots)
             elif label != releases.current:
@@ -217,18 +207,7 @@ class Registry:
 
     def list(self) -> Sequence[ReleaseInfo]:
         """Return every release ever published, oldest first."""
-        releases = self.releases()
-        slots = _slots(releases)
-        return [
-            ReleaseInfo(
-                label,
-                releases.versions[label],
-                state,
-                tuple(name for name, held in slots.items() if held == label),
-                releases.reasons.get(label, ""),
-            )
-            for label, state in releases.states.items()
-        ]
+        return self.releases().describe()
 
     def collect_garbage(self) -> Sequence[str]:
         """Delete rejected and long past releases; never a slot or a candidate. Return labels."""
@@ -242,6 +221,7 @@ class Registry:
                     continue
                 if self._depot.remove(label):
                     removed.append(label)
+            self._depot.sweep()
         return removed
 
     @contextmanager
@@ -294,17 +274,9 @@ class Registry:
     def _fall_to(self, releases: Releases, rest: Sequence[str], reason: str) -> str:
         target = self._depot.first_sound(rest)
         if target != releases.current:
-            slots = {**_slots(releases), "current": target}
+            slots = {**releases.slots(), "current": target}
             self._journal.append({"kind": "slots", **slots, "reason": reason})
         return target
-
-
-def _slots(releases: Releases) -> dict[str, str]:
-    return {
-        "current": releases.current,
-        "previous": releases.previous,
-        "factory": releases.factory,
-    }
 
 
 def _require_newer(bundle: Bundle, releases: Releases) -> None:

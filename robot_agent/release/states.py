@@ -39,6 +39,19 @@ ROAD = (
 """The only order in which a release is promoted."""
 
 
+@dataclass(frozen=True)
+class ReleaseInfo:
+    """One line of the list of releases."""
+
+    label: str
+    version: int
+    state: State
+    slots: tuple[str, ...]
+    """Which of current, previous and factory it is."""
+    reason: str
+    """Why it was rejected or left; empty otherwise."""
+
+
 @dataclass
 class Releases:
     """What the journal says so far."""
@@ -64,7 +77,25 @@ class Releases:
     @property
     def pinned(self) -> set[str]:
         """Releases that must never be deleted."""
-        return {label for label in (self.current, self.previous, self.factory) if label}
+        return {label for label in self.slots().values() if label}
+
+    def slots(self) -> dict[str, str]:
+        """Return the labels in the slots by name."""
+        return {"current": self.current, "previous": self.previous, "factory": self.factory}
+
+    def describe(self) -> list[ReleaseInfo]:
+        """Return every release ever published, oldest first."""
+        slots = self.slots()
+        return [
+            ReleaseInfo(
+                label,
+                self.versions[label],
+                state,
+                tuple(name for name, held in slots.items() if held == label),
+                self.reasons.get(label, ""),
+            )
+            for label, state in self.states.items()
+        ]
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Apply one record."""

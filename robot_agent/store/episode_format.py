@@ -20,6 +20,10 @@ OUTCOMES = ("success", "failure", "abort", "unknown")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
+class ForeignEpisodeError(EpisodeFormatError):
+    """A folder that is not ours to judge: of another program or of a newer schema."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EpisodeStart:
     """What is known when an episode begins; it opens the recording, so a salvage knows it too."""
@@ -105,12 +109,12 @@ def info_from_json(content: bytes, name: str) -> EpisodeInfo:
         ) from error
     schema = fields.pop("schema", None)
     if not isinstance(schema, int):
-        raise EpisodeFormatError(
+        raise ForeignEpisodeError(
             f"{name}/{INFO_NAME}: schema is {schema!r}, must be {SCHEMA}. "
             f"This is no episode of ours: move the folder away."
         )
     if schema > SCHEMA:
-        raise EpisodeFormatError(
+        raise ForeignEpisodeError(
             f"{name}: schema version {schema}, this program reads up to {SCHEMA}. "
             f"Update robot_agent, or export the episode with the version that recorded it."
         )

@@ -65,7 +65,7 @@ class EpisodeStore:
                 f"Choose another id; after a crash run: robot-agent episodes check"
             )
         start = dataclasses.replace(start, episode_id=episode_id)
-        return EpisodeWriter(staging, start, self._config, self._publish)
+        return EpisodeWriter(staging, start, self._config, self.publish)
 
     def append(self, episode: Episode) -> Path:
         """Make a finished episode visible whole, or not at all; return its folder."""
@@ -143,6 +143,16 @@ class EpisodeStore:
         with storage_errors("relabelling an episode", path), folder_lock(self.folder):
             replace_file(path, info_to_json(info))
 
+    def publish(self, staging: Path, info: EpisodeInfo) -> Path:
+        """Give a finished staging folder its number and make it visible; for writers only."""
+        final = self.folder / info.id
+        with folder_lock(self.folder):
+            self.list()
+            info = dataclasses.replace(info, order=max([0, *self._orders.values()]) + 1)
+            write_durably(staging / INFO_NAME, info_to_json(info))
+            publish_folder(staging, final)
+        return final
+
     def quarantine(self, episode_id: str, reason: str) -> Path:
         """Move an episode out of sight of `list`, with the reason beside it; return its place."""
         source = self.folder / require_episode_id(episode_id)
@@ -159,16 +169,6 @@ class EpisodeStore:
             sync_folder(shelf)
             sync_folder(self.folder)
         return place
-
-    def _publish(self, staging: Path, info: EpisodeInfo) -> Path:
-        final = self.folder / info.id
-        with folder_lock(self.folder):
-            self.list()
-            order = 1 + max(self._orders.values(), default=0)
-            info = dataclasses.replace(info, order=max(order, 1))
-            write_durably(staging / INFO_NAME, info_to_json(info))
-            publish_folder(staging, final)
-        return final
 
     def _order(self, name: str) -> int:
         if name in self._orders:
