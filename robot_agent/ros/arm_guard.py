@@ -58,7 +58,7 @@ class ArmGuardConfig:
         params.check_ranges(self)
 
 
-class ArmGuardNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
+class ArmGuardNode(LifecycleNode):
     """Callbacks store the newest message; the guard's own thread decides and publishes."""
 
     def __init__(self) -> None:
@@ -245,7 +245,9 @@ class ArmGuardNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         arm, gripper = self._commands
         cmd = action.joints_rad.astype(np.float32).tolist()
         arm.publish(JointGroupCommand(name=topics.ARM_GROUP, cmd=cmd))
-        gripper.publish(JointSingleCommand(name=wx250s.GRIPPER_NAME, cmd=float(action.gripper_pwm)))
+        gripper.publish(
+            JointSingleCommand(name=wx250s.GRIPPER_NAME, cmd=float(action.gripper_pwm))
+        )
 
     def _on_tick(self, now_ns: int, state: PureState, inputs: GuardInputs) -> None:
         """Keep the latch on disk and publish the state when it changed or is due."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from robot_agent.core.errors import ConfigError
 
 PROFILE = Path(__file__).with_name("fastdds.xml")
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the place where Fast DDS keeps its segments
+_SHARED_MEMORY = Path("/dev/shm")
 _SEGMENT_BYTES = 16 * 2**20
 
 

@@ -1,16 +1,21 @@
 """Starts and ends a node: one executor, one thread for callbacks, and work beside it."""
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from robot_agent.core.errors import RobotAgentError
 from robot_agent.ros import environment
+
+_SIGNAL_CHECK_S = 0.1
+"""Python runs a signal's handler only between waits of the executor."""
 
 
 class Closable(Protocol):
@@ -24,18 +29,24 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
     """Run the node that `make` returns until SIGINT or SIGTERM; return the exit status.
 
     A failure at the start is one line for the person who started it. An exception in a callback
-    ends the process, so that the supervisor sees it and starts it again, inactive.
+    ends the process, so that the supervisor sees it and starts it again, inactive. On a signal the
+    node's threads end first and ROS last, so that nobody publishes into a closed context.
     """
     environment.prepare()
-    rclpy.init(args=list(arguments) if arguments is not None else None)
+    is_told_to_end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: is_told_to_end.set())
+    rclpy.init(
+        args=list(arguments) if arguments is not None else None,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
     executor = SingleThreadedExecutor()
     node = None
     try:
         node = make()
         executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        while not is_told_to_end.is_set():
+            executor.spin_once(timeout_sec=_SIGNAL_CHECK_S)
     except RobotAgentError as error:
         sys.stderr.write(f"{error}\n")
         return 2

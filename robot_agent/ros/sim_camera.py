@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sensor_msgs.msg import CameraInfo, Image
 
 from robot_agent.core.types import FloatArray
 from robot_agent.ros import convert, topics
@@ -40,8 +41,8 @@ class SimCamera:
         """Make publishers on `node` for pictures of `size_px` (width, height) at `hz`."""
         self._clock, self._size_px, self._faults = clock, size_px, faults
         self._log = node.get_logger()
-        self._images = node.create_publisher(convert.Image, topics.CAMERA_IMAGE, topics.SENSOR)
-        self._info = node.create_publisher(convert.CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
+        self._images = node.create_publisher(Image, topics.CAMERA_IMAGE, topics.SENSOR)
+        self._info = node.create_publisher(CameraInfo, topics.CAMERA_INFO, topics.SENSOR)
         self._K = _intrinsics(*size_px)
         self._moment: Moment | None = None
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class SimCamera:
                 self._world = SimWorld(moment.scene, moment.seed)
             self._world.reset(moment.seed)
             self._drawn = (moment.scene, moment.seed)
-        assert self._world is not None  # noqa: S101 - made above; for the type checker
+        assert self._world is not None
         snapshot.show(self._world, moment.qpos)
         return self._world.render(*self._size_px)
 

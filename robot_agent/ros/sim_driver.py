@@ -61,7 +61,9 @@ class DriverServices:
             return list(wx250s.JOINT_NAMES if name == topics.ARM_GROUP else MOTOR_NAMES)
         if cmd_type == "single" and name in MOTOR_NAMES:
             return [name]
-        self._log.error(f"no {cmd_type} is called '{name}'; groups: arm, all; motors: {MOTOR_NAMES}")
+        self._log.error(
+            f"no {cmd_type} is called '{name}'; groups: arm, all; motors: {MOTOR_NAMES}"
+        )
         return []
 
     def _set_modes(self, request: Any, response: Any) -> Any:

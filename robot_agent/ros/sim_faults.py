@@ -16,10 +16,10 @@ KINDS = {
 }
 """Component to the kinds that it knows.
 
-camera: off sends nothing, stuck repeats one picture with fresh stamps, garbage is noise, slow sends
-every `argument` seconds. joint_states: off, stuck repeats one reading, garbage is all zeros, wrong
-adds `argument` rad to the waist. motor: wrong sets the overload bit, off leaves a motor out of the
-answers of registers. world: slow adds `argument` seconds to every tick.
+camera: off sends nothing, stuck repeats one picture with fresh stamps, garbage is noise, slow
+sends every `argument` seconds. joint_states: off, stuck repeats one reading, garbage is all zeros,
+wrong adds `argument` rad to the waist. motor: wrong sets the overload bit, off leaves a motor out
+of the answers of registers. world: slow adds `argument` seconds to every tick.
 """
 
 

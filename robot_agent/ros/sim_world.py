@@ -47,7 +47,7 @@ class SimWorldConfig:
         params.check_ranges(self)
 
 
-class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
+class SimWorldNode(Node):
     """Physics in one thread, pictures in another, services in the executor's."""
 
     def __init__(self) -> None:
@@ -58,6 +58,7 @@ class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
         self._task = self._config.task
         self._faults = Faults()
         self._lock = threading.Lock()
+        self._world = SimWorld(scene_named(self._config.scene), self._config.seed)
         self._load(self._config.scene, self._config.seed)
         self._driver = DriverServices(self, self._faults)
         self._make_interfaces()
@@ -71,9 +72,7 @@ class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
         self._ticker.start()
 
     def _make_interfaces(self) -> None:
-        self._joint_states = self.create_publisher(
-            JointState, topics.JOINT_STATES, topics.JOINTS
-        )
+        self._joint_states = self.create_publisher(JointState, topics.JOINT_STATES, topics.JOINTS)
         self._truth = self.create_publisher(SimState, topics.SIM_STATE, topics.JOINTS)
         self.create_subscription(
             JointGroupCommand, topics.ARM_COMMAND, self._on_arm, topics.COMMAND
@@ -86,7 +85,7 @@ class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
 
     def _load(self, scene: str, seed: int) -> None:
         """Take over scene and seed; the caller holds the lock, or the threads do not run yet."""
-        if not hasattr(self, "_world") or self._world.scene.name != scene:
+        if self._world.scene.name != scene:
             self._world = SimWorld(scene_named(scene), seed)
         self._world.reset(seed)
         self._seed = seed
@@ -141,8 +140,7 @@ class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
             truth = SimState(stamp_ns=now_ns, step=world.ticks, scene=world.scene.name)
             truth.task, truth.drawer_m = self._task, world.drawer_m
             truth.success = bool(world.success(self._task))
-        skipped = self._ticker.skipped if hasattr(self, "_ticker") else 0
-        truth.realtime_factor = world.ticks / max(world.ticks + skipped, 1)
+        truth.realtime_factor = world.ticks / max(world.ticks + self._ticker.skipped, 1)
         self._truth.publish(truth)
 
     def _on_reset(self, request: Any, response: Any) -> Any:
@@ -150,7 +148,9 @@ class SimWorldNode(Node):  # type: ignore[misc]  # rclpy is untyped
         task = request.task or self._task
         response.success = task in TASKS.values()
         if not response.success:
-            response.message = f"task '{task}' is unknown; choose one of {', '.join(TASKS.values())}"
+            response.message = (
+                f"task '{task}' is unknown; choose one of {', '.join(TASKS.values())}"
+            )
             return response
         try:
             scene = request.scene or self._world.scene.name

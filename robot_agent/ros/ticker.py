@@ -28,7 +28,7 @@ class Ticker:
         on_error: Callable[[BaseException], None],
         name: str,
     ) -> None:
-        """Prepare a stopped ticker; `on_error` hears an exception of `work`, then ticking goes on."""
+        """Prepare a stopped ticker; `on_error` hears what `work` raises, then ticking goes on."""
         self._clock, self._period_ns, self._work = clock, period_ns, work
         self._on_error, self._name = on_error, name
         self._stop = threading.Event()
@@ -71,7 +71,7 @@ class Ticker:
 
 
 def _raise_priority() -> None:
-    """Ask for real-time priority of this thread; without the right to it, say so once and go on."""
+    """Ask for real-time priority of this thread; without the right to it, say so and go on."""
     if os.environ.get("ROBOT_AGENT_REALTIME", "1") != "1":
         return
     try:

@@ -1,0 +1,155 @@
+"""Pairs pictures and joints by stamp, and says when there is nothing fresh to act on."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_agent.core.config import require_range
+from robot_agent.core.types import FloatArray, ImageArray, Observation
+
+_FROZEN_EDGE_PX = 32
+"""A picture is compared on a grid of this many points per edge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingConfig:
+    """How far apart and how old the parts of an observation may be."""
+
+    max_skew_s: float = 0.05
+    """Largest distance of the stamps of picture and joints."""
+    max_frozen: int = 5
+    """Equal pictures in a row, while the joints move, that make the camera count as frozen."""
+    min_motion_rad: float = 0.05
+    """Joint motion that must show in a picture."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_range("max_skew_s", self.max_skew_s, 0.001, 0.2, "s")
+        require_range("max_frozen", self.max_frozen, 2, 100)
+        require_range("min_motion_rad", self.min_motion_rad, 0.01, 0.5, "rad")
+
+
+@dataclass(frozen=True, eq=False)
+class _Joints:
+    stamp_ns: int
+    joints_rad: FloatArray
+    gripper: float
+
+
+class ObservationPairing:
+    """The newest pictures and joints. Any thread may add; one thread waits and takes."""
+
+    def __init__(self, config: PairingConfig | None = None) -> None:
+        """Begin with nothing seen."""
+        self._config = config or PairingConfig()
+        self._images: deque[tuple[int, ImageArray]] = deque(maxlen=4)
+        self._joints: deque[_Joints] = deque(maxlen=100)
+        self._changed = threading.Condition()
+        self._health = FrameHealth(self._config)
+        self.dropped = 0
+        """Pictures without joints near them in time."""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the camera shows the same picture while the joints move."""
+        return self._health.is_frozen
+
+    def add_image(self, image_hwc: ImageArray, stamp_ns: int) -> None:
+        """Take over a picture; one that is not newer than the last is ignored."""
+        with self._changed:
+            if self._images and stamp_ns <= self._images[-1][0]:
+                return
+            self._images.append((stamp_ns, image_hwc))
+            newest = self._joints[-1].joints_rad if self._joints else None
+            self._health.look(image_hwc, newest)
+            self._changed.notify_all()
+
+    def add_joints(self, joints_rad: FloatArray, gripper: float, stamp_ns: int) -> None:
+        """Take over one reading of the joints."""
+        with self._changed:
+            self._joints.append(_Joints(stamp_ns, joints_rad, gripper))
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget everything, for instance after the world was put back to a start."""
+        with self._changed:
+            self._images.clear()
+            self._joints.clear()
+            self._health = FrameHealth(self._config)
+
+    def newest_stamp_ns(self) -> int:
+        """Return the stamp of the newest picture, 0 when there is none."""
+        with self._changed:
+            return self._images[-1][0] if self._images else 0
+
+    def newest(self, now_ns: int, not_before_ns: int = 0) -> Observation | None:
+        """Return the newest pair whose picture was taken at `not_before_ns` or later, or None."""
+        with self._changed:
+            return self._newest(now_ns, not_before_ns)
+
+    def nearest(self, now_ns: int, stamp_ns: int) -> Observation | None:
+        """Return the pair whose picture was taken nearest to `stamp_ns`, or None."""
+        with self._changed:
+            by_distance = sorted(self._images, key=lambda item: abs(item[0] - stamp_ns))
+            for image_ns, image_hwc in by_distance:
+                pair = self._pair(now_ns, image_ns, image_hwc)
+                if pair is not None:
+                    return pair
+        return None
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when something new has come, or after `timeout_s`."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+
+    def _newest(self, now_ns: int, not_before_ns: int) -> Observation | None:
+        for stamp_ns, image_hwc in reversed(self._images):
+            if stamp_ns < not_before_ns:
+                return None
+            pair = self._pair(now_ns, stamp_ns, image_hwc)
+            if pair is not None:
+                return pair
+            self.dropped += 1
+        return None
+
+    def _pair(self, now_ns: int, stamp_ns: int, image_hwc: ImageArray) -> Observation | None:
+        near = min(self._joints, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
+        if near is None or abs(near.stamp_ns - stamp_ns) > self._config.max_skew_s * 1e9:
+            return None
+        return Observation(
+            image_hwc=image_hwc,
+            joints_rad=near.joints_rad,
+            gripper=near.gripper,
+            stamp_ns=stamp_ns,
+            age_s=(now_ns - stamp_ns) * 1e-9,
+        )
+
+
+class FrameHealth:
+    """Notices a camera that repeats one picture while the arm moves; one thread."""
+
+    def __init__(self, config: PairingConfig) -> None:
+        """Begin with nothing seen."""
+        self._config = config
+        self._last: ImageArray | None = None
+        self._joints_rad: FloatArray | None = None
+        self._equal = 0
+        self.is_frozen = False
+
+    def look(self, image_hwc: ImageArray, joints_rad: FloatArray | None) -> None:
+        """Compare a picture and the joints with those of the last picture that differed."""
+        rows = np.linspace(0, image_hwc.shape[0] - 1, _FROZEN_EDGE_PX).astype(int)
+        columns = np.linspace(0, image_hwc.shape[1] - 1, _FROZEN_EDGE_PX).astype(int)
+        small = image_hwc[np.ix_(rows, columns)]
+        if self._last is None or not np.array_equal(small, self._last):
+            self._last, self._joints_rad, self._equal = small, joints_rad, 0
+            self.is_frozen = False
+            return
+        self._equal += 1
+        moved_rad = 0.0
+        if joints_rad is not None and self._joints_rad is not None:
+            moved_rad = float(np.abs(joints_rad - self._joints_rad).max())
+        too_many = self._equal >= self._config.max_frozen
+        self.is_frozen = too_many and moved_rad > self._config.min_motion_rad

@@ -1,0 +1,265 @@
+"""Node `policy`: observations in, proposals out; the action run_task and the weights' services."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from robot_agent_interfaces.action import RunTask
+from robot_agent_interfaces.msg import ActionProposal, GuardState, PolicyStatus
+from sensor_msgs.msg import Image, JointState
+
+from robot_agent.act.loop import EpisodeTask
+from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.core.errors import InputError, RobotAgentError
+from robot_agent.core.types import Proposal
+from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros.clock import ScaledClock
+from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
+from robot_agent.ros.params import setting
+from robot_agent.ros.policy_runner import PolicyRunner, RunnerConfig
+from robot_agent.ros.policy_weights import WeightServices
+from robot_agent.ros.process import in_thread
+from robot_agent.ros.weights import Weights
+
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_MAX_GUARD_SILENCE_NS = 500_000_000
+
+MakeWeights = Callable[[Path], Weights]
+"""Makes the source of weights for a folder of releases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Parameters of the policy's node."""
+
+    releases: str = setting("releases", "Folder of the release registry.")
+    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
+    max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
+    max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        params.check_ranges(self)
+
+
+class PolicyNode(LifecycleNode):
+    """Callbacks store; episodes run in their own thread; weights load in another."""
+
+    def __init__(self, make_weights: MakeWeights) -> None:
+        """Declare parameters; weights come from `make_weights` when the node is configured."""
+        super().__init__("policy")
+        self._config = params.declare(self, PolicyConfig)
+        self._time = ScaledClock(self._config.time_factor)
+        self._make_weights = make_weights
+        self._pairing = ObservationPairing()
+        self._runner: PolicyRunner | None = None
+        self._weights: WeightServices | None = None
+        self._is_active = False
+        self._guard: Any = None
+        self._proposals = self.create_publisher(ActionProposal, topics.PROPOSAL, topics.COMMAND)
+        self._status = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, topics.STATUS)
+        self._listen()
+        self._run_task = ActionServer(
+            self,
+            RunTask,
+            topics.RUN_TASK,
+            self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            callback_group=ReentrantCallbackGroup(),
+        )
+        self.create_timer(0.2, self._publish_when_idle)
+        self._diagnostics = Diagnostics(self, "policy", self._report)
+
+    def _listen(self) -> None:
+        self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
+        self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
+
+    # --- lifecycle -------------------------------------------------------------------------------
+
+    def on_configure(self, state: Any) -> Any:
+        """Load the current release."""
+        del state
+        try:
+            weights = self._make_weights(Path(self._config.releases))
+            slot = PolicySlot(weights.boot())
+        except RobotAgentError as error:
+            self.get_logger().error(str(error))
+            return _FAILURE
+        self._runner = PolicyRunner(
+            slot,
+            self._pairing,
+            self._time,
+            RunnerConfig(
+                max_image_age_s=self._config.max_image_age_s,
+                max_inference_s=self._config.max_inference_s,
+            ),
+            send=self._propose,
+            heartbeat=self._publish_status,
+            why_not=self._why_not,
+        )
+        if self._weights is None:
+            self._weights = WeightServices(self)
+        self._weights.serve(weights, self._runner)
+        return _SUCCESS
+
+    def on_activate(self, state: Any) -> Any:
+        """Accept tasks from now on."""
+        self._is_active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: Any) -> Any:
+        """Accept no tasks; a running one ends at once and the arm holds."""
+        self._is_active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: Any) -> Any:
+        """Let go of the weights."""
+        del state
+        self.close()
+        self._runner = None
+        return _SUCCESS
+
+    def on_shutdown(self, state: Any) -> Any:
+        """End a running task."""
+        del state
+        self.close()
+        return _SUCCESS
+
+    def close(self) -> None:
+        """End a running task and the worker."""
+        self._is_active = False
+        if self._runner is not None:
+            self._runner.close()
+
+    # --- callbacks: store the newest, nothing else -----------------------------------------------
+
+    def _on_image(self, message: Any) -> None:
+        try:
+            stamp_ns = convert.from_stamp(message.header.stamp)
+            self._pairing.add_image(convert.from_image(message), stamp_ns)
+        except InputError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+    def _on_joints(self, message: Any) -> None:
+        try:
+            joints, _, gripper = convert.joints_from(message)
+            stamp_ns = convert.from_stamp(message.header.stamp)
+            self._pairing.add_joints(joints, gripper, stamp_ns)
+        except InputError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+    def _on_guard(self, message: Any) -> None:
+        self._guard = message
+
+    # --- run_task --------------------------------------------------------------------------------
+
+    def _on_goal(self, goal: Any) -> Any:
+        del goal
+        is_free = self._is_active and self._runner is not None and not self._runner.is_running
+        return GoalResponse.ACCEPT if is_free else GoalResponse.REJECT
+
+    async def _execute(self, goal: Any) -> Any:
+        """Run the episode in a thread; the executor goes on meanwhile."""
+        result = await in_thread(self, lambda: self._run(goal), "episode")
+        if goal.is_cancel_requested:
+            goal.canceled()
+        elif result.success:
+            goal.succeed()
+        else:
+            goal.abort()
+        return result
+
+    def _run(self, goal: Any) -> Any:
+        """Run one episode; in its own thread. A refusal is a result, not an exception."""
+        assert self._runner is not None
+        request, result = goal.request, RunTask.Result(outcome="abort")
+
+        def on_step(step: int, proposal: Proposal) -> None:
+            feedback = RunTask.Feedback(step=step, state="running")
+            feedback.weights_version = proposal.weights_version
+            goal.publish_feedback(feedback)
+
+        try:
+            task = EpisodeTask(
+                instruction=request.instruction,
+                seed=int(request.seed),
+                max_steps=int(request.max_steps),
+            )
+            steps, reason = self._runner.run(
+                task, lambda: bool(goal.is_cancel_requested) or not self._is_active, on_step
+            )
+            result.steps, result.message = steps, reason
+            result.outcome = "abort" if reason else "unknown"
+        except RobotAgentError as error:
+            result.message = str(error)
+        result.weights_version = self._runner.slot.active.version
+        result.success = result.outcome != "abort"
+        if result.success and self._weights is not None:
+            self._weights.prove(result.weights_version)
+        self._runner.status.message = result.message
+        return result
+
+    def _why_not(self) -> str:
+        """Return why the arm cannot be moved, or an empty text."""
+        guard = self._guard
+        if not self._is_active:
+            return "the policy node is not active"
+        if guard is None or self._time.now_ns() - guard.stamp_ns > _MAX_GUARD_SILENCE_NS:
+            return "the guard is silent; is arm_guard active?"
+        if guard.latched:
+            return f"the guard is stopped: {', '.join(guard.causes)}. Reset it first."
+        return ""
+
+    # --- publishing ------------------------------------------------------------------------------
+
+    def _propose(self, proposal: Proposal) -> None:
+        self._proposals.publish(convert.to_proposal(proposal))
+
+    def _publish_when_idle(self) -> None:
+        """Show that the node lives while no episode runs; in an episode its own thread does."""
+        if self._runner is not None and not self._runner.is_running:
+            self._publish_status()
+
+    def _publish_status(self) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        slot, status = runner.slot.status(), runner.status
+        message = PolicyStatus(stamp_ns=self._time.now_ns(), instruction=status.instruction)
+        message.state = "running" if runner.is_running else "idle"
+        message.active_version, message.candidate_version = slot.active, slot.candidate
+        message.previous_version = slot.previous
+        message.chunk_id, message.chunks = status.chunk_id, status.chunks
+        message.starved_ticks, message.dropped_actions = status.starved_ticks, 0
+        message.inference_ms, message.swaps = status.inference_ms, slot.swapped
+        message.last_swap_ms = slot.last_swap_s * 1e3
+        message.backend, message.message = "torch", status.message
+        self._status.publish(message)
+
+    def _report(self) -> Report:
+        runner = self._runner
+        if runner is None:
+            return OK, "unconfigured", {}
+        values = {
+            "active": runner.slot.status().active,
+            "chunks": runner.status.chunks,
+            "starved_ticks": runner.status.starved_ticks,
+            "late_steps": runner.status.late_steps,
+            "inference_ms": runner.status.inference_ms,
+            "dropped_pairs": self._pairing.dropped,
+        }
+        if self._pairing.is_frozen:
+            return WARN, "camera frozen", values
+        return OK, "running" if runner.is_running else "idle", values
+
+
+def main(make_weights: MakeWeights, arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to end."""
+    return process.run(lambda: PolicyNode(make_weights), arguments)

@@ -1,0 +1,102 @@
+"""Services weights/list, weights/promote and weights/roll_back of the policy node."""
+
+import threading
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from robot_agent_interfaces.srv import ListWeights, PromoteWeights, RollBackWeights
+
+from robot_agent.core.errors import RobotAgentError
+from robot_agent.ros import topics
+from robot_agent.ros.policy_runner import PolicyRunner
+from robot_agent.ros.process import in_thread
+from robot_agent.ros.weights import Weights
+
+
+class WeightServices:
+    """Loads in a thread, exchanges pointers at a boundary; the loop never waits for a file."""
+
+    def __init__(self, node: Any) -> None:
+        """Offer the services on `node`; `serve` says with what."""
+        self._node = node
+        self._weights: Weights | None = None
+        self._runner: PolicyRunner | None = None
+        self._busy = threading.Lock()
+        group = ReentrantCallbackGroup()
+        for kind, name, callback in (
+            (ListWeights, topics.WEIGHTS_LIST, self._on_list),
+            (PromoteWeights, topics.WEIGHTS_PROMOTE, self._on_promote),
+            (RollBackWeights, topics.WEIGHTS_ROLL_BACK, self._on_roll_back),
+        ):
+            node.create_service(kind, name, callback, callback_group=group)
+
+    def serve(self, weights: Weights, runner: PolicyRunner) -> None:
+        """Use these weights and this runner from now on."""
+        self._weights, self._runner = weights, runner
+
+    def prove(self, version: str) -> None:
+        """Record that an episode with `version` ended well; in the episode's thread."""
+        if self._weights is None:
+            return
+        try:
+            with self._busy:
+                self._weights.prove(version)
+        except RobotAgentError as error:
+            self._node.get_logger().error(str(error))
+
+    async def _on_list(self, request: Any, response: Any) -> Any:
+        del request
+        weights, runner = self._weights, self._runner
+        if weights is None or runner is None:
+            return response
+        rows = await in_thread(self._node, weights.list, "weights")
+        response.versions = [version for version, _ in rows]
+        response.states = [state for _, state in rows]
+        slot = runner.slot.status()
+        response.active, response.candidate = slot.active, slot.candidate
+        response.previous = slot.previous
+        return response
+
+    async def _on_promote(self, request: Any, response: Any) -> Any:
+        message = await in_thread(self._node, lambda: self._promote(request.version), "weights")
+        response.success, response.message = message[0], message[1]
+        return response
+
+    async def _on_roll_back(self, request: Any, response: Any) -> Any:
+        answer = await in_thread(self._node, lambda: self._roll_back(request.reason), "weights")
+        response.success, response.message, response.version = answer
+        return response
+
+    def _promote(self, version: str) -> tuple[bool, str]:
+        """Verify, load, record, offer; in a thread. What was active stays when anything fails."""
+        weights, runner = self._weights, self._runner
+        if weights is None or runner is None:
+            return False, "the policy node is not configured"
+        try:
+            with self._busy:
+                if runner.slot.active.version == version:
+                    return True, f"{version} acts already"
+                policy = weights.load(version)
+                weights.activate(version)
+                runner.slot.offer(policy)
+        except (RobotAgentError, MemoryError, OSError) as error:
+            return False, str(error) or repr(error)
+        is_idle = runner.swap_if_idle()
+        return True, f"{version} acts {'now' if is_idle else 'from the next chunk on'}"
+
+    def _roll_back(self, reason: str) -> tuple[bool, str, str]:
+        """Return to the previous version: from memory when it is there, else from disk."""
+        weights, runner = self._weights, self._runner
+        if weights is None or runner is None:
+            return False, "the policy node is not configured", ""
+        try:
+            with self._busy:
+                version = weights.roll_back(reason)
+                if runner.slot.status().previous == version:
+                    runner.slot.roll_back()
+                else:
+                    runner.slot.offer(weights.load(version))
+        except (RobotAgentError, MemoryError, OSError) as error:
+            return False, str(error) or repr(error), runner.slot.active.version
+        is_idle = runner.swap_if_idle()
+        return True, f"{version} acts {'now' if is_idle else 'from the next chunk on'}", version
