@@ -78,13 +78,19 @@ def _check_committed(store: EpisodeStore, folder: Path, *, check_all: bool) -> R
         if check_all:
             store.verify(folder.name)
         else:
-            store.describe(folder.name)
+            _require_size(store.describe(folder.name), folder / RECORDING_NAME)
     except (InputError, ForeignEpisodeError) as error:
         return Recovered(folder.name, "foreign", str(error))
     except EpisodeFormatError as error:
         place = store.set_aside(folder, str(error))
         return Recovered(folder.name, "quarantined", f"{error} Now at {place}.")
     return None
+
+
+def _require_size(info: EpisodeInfo, path: Path) -> None:
+    size = path.stat().st_size if path.is_file() else 0
+    if size != info.recording_bytes:
+        raise EpisodeFormatError(f"{path}: {size} bytes, must be {info.recording_bytes}.")
 
 
 def _recover_leftover(store: EpisodeStore, folder: Path) -> Recovered:
