@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_agent.core.geometry import pose, rotation_from_rpy
+from robot_agent.core import wx250s
+from robot_agent.core.geometry import pose, rotation_from_rpy, rpy_from_rotation
 from robot_agent.core.types import FloatArray
 
 STEP_LIMIT_M = 0.05
@@ -60,3 +61,13 @@ def compose_target(
     R = rotation_from_rpy(action[3:6])
     p = R @ (T_previous_target[:3, 3] - p_measured_m) + action[:3] + p_measured_m
     return pose(R @ T_previous_target[:3, :3], p)
+
+
+def bridge_state(joints_rad: FloatArray, opening: float) -> FloatArray:
+    """Return Bridge's state (7,): tool position [m], rpy relative to pointing down [rad], opening.
+
+    Source: bridge_data_robot, robot_base_env.py: euler_xyz(R DEFAULT_ROTATION^T).
+    """
+    T = wx250s.forward(joints_rad)
+    rpy = rpy_from_rotation(T[:3, :3] @ wx250s.GRIPPER_DOWN.T)
+    return np.concatenate([T[:3, 3], rpy, [opening]])

@@ -1,0 +1,1 @@
+"""Trials, paired comparisons, statistics and reports; improvement is judged here, by the truth."""

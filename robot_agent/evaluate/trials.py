@@ -1,0 +1,94 @@
+"""Trials in simulation on stated seeds; success is the simulator's state, which no model sees."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_agent.core.protocols import Policy
+from robot_agent.core.types import Episode, FloatArray, Step
+from robot_agent.sim.robot import SimRobot
+from robot_agent.sim.scenes import Scene, task_of
+
+MAX_STEPS = 30
+"""Control steps of a trial: 6 s at 5 Hz."""
+_HELD_STEPS = 2
+"""A success must be seen at the end of this many steps in a row; it then ends the trial."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one trial."""
+
+    instruction: str
+    seed: int
+    success: bool
+    steps: int
+
+
+def run_trial(
+    robot: SimRobot,
+    policy: Policy,
+    scene: Scene,
+    instruction: str,
+    seed: int,
+    *,
+    max_steps: int = MAX_STEPS,
+    on_step: Callable[[Step], None] | None = None,
+    end_at_success: bool = True,
+) -> Trial:
+    """Run one trial: observe, infer, execute the whole chunk through the guard, again.
+
+    The start state follows from `seed` alone, so that two policies meet the same one.
+    """
+    task = task_of(instruction)
+    robot.reset(seed, task, scene)
+    policy.reset(instruction, seed)
+    steps = held = 0
+    while steps < max_steps and held < _HELD_STEPS:
+        chunk = policy.act(robot.observe())
+        for action in chunk.actions[: max_steps - steps]:
+            before = robot.observe() if on_step is not None else None
+            sent = robot.execute(action, chunk.weights_version)
+            steps += 1
+            if on_step is not None and before is not None:
+                on_step(_step(robot, before, action, sent, chunk.weights_version))
+            held = held + 1 if robot.world.success(task) else 0
+            if held >= _HELD_STEPS and end_at_success:
+                break
+        if not end_at_success:
+            held = 0
+    return Trial(instruction, seed, robot.world.success(task), steps)
+
+
+def run_trials(
+    robot: SimRobot,
+    policy: Policy,
+    scene: Scene,
+    instructions: Iterable[str],
+    seeds: Sequence[int],
+    *,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> list[Trial]:
+    """Run every instruction on every seed."""
+    trials = []
+    for instruction in instructions:
+        for seed in seeds:
+            trial = run_trial(robot, policy, scene, instruction, seed)
+            trials.append(trial)
+            if on_trial is not None:
+                on_trial(trial)
+    return trials
+
+
+def _step(
+    robot: SimRobot, before: "object", action: FloatArray, sent: FloatArray, version: str
+) -> Step:
+    return Step(
+        observation=before,  # type: ignore[arg-type]
+        proposed=np.asarray(action),
+        sent=sent,
+        weights_version=version,
+        controller="policy",
+        changes=robot.guard.state.changes,
+    )

@@ -1,0 +1,1 @@
+"""The slow loop: finetune, trust, imagine, judge, update; a process without ROS."""

@@ -1,0 +1,109 @@
+"""Train the tiny judge on pictures whose true outcome is known, and audit it.
+
+Axis letters: B batch, N instructions, C H W picture.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robot_agent.core.config import require_range
+from robot_agent.learn.data import Episodes
+from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.models.scaling import to_unit
+from robot_agent.models.tiny_judge import TinyJudge
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeTrainingConfig:
+    """How the judge is trained."""
+
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=1500, learning_rate=1.2e-3))
+    batch: int = 96
+    opened: float = 0.875
+    """Opening from which `open` has succeeded, as a share of the travel."""
+    closed: float = 0.125
+    brightness: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("opened", self.opened, self.closed, 1.0)
+
+
+@dataclass(eq=False)
+class JudgeBatch:
+    """Labelled pairs of pictures."""
+
+    first_BCHW: Tensor
+    image_BCHW: Tensor
+    opening_B: Tensor
+
+
+def draw_pairs(episodes: Episodes, batch: int, rng: np.random.Generator) -> JudgeBatch:
+    """Draw pairs of an earlier and a later picture of one episode with the later opening."""
+    openings = episodes.openings_NT
+    if openings is None:
+        raise ValueError("judge training needs openings; use simulated or labelled episodes")
+    chosen = rng.integers(0, len(episodes), batch)
+    later = (rng.random(batch) * (episodes.lengths_N.numpy()[chosen] + 1)).astype(int)
+    first = np.where(rng.random(batch) < 0.7, 0, (later * rng.random(batch)).astype(int))
+    rows = torch.from_numpy(chosen)
+    return JudgeBatch(
+        first_BCHW=to_unit(episodes.images_NTHWC[rows, torch.from_numpy(first)]),
+        image_BCHW=to_unit(episodes.images_NTHWC[rows, torch.from_numpy(later)]),
+        opening_B=openings[rows, torch.from_numpy(later)],
+    )
+
+
+def train_judge(
+    judge: TinyJudge,
+    episodes: Episodes,
+    config: JudgeTrainingConfig,
+    seed: int,
+    *,
+    report: Report | None = None,
+) -> Metrics:
+    """Train in place; instruction 0 is `open`, 1 is `close`, as in `sim.scenes.TASKS`."""
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    judge.train()
+
+    def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
+        pairs = draw_pairs(episodes, config.batch, rng)
+        shape = (len(pairs.opening_B), 3, 1, 1)
+        gain = 1.0 + config.brightness * (2.0 * torch.rand(shape, generator=generator) - 1.0)
+        with torch.autocast("cpu", torch.bfloat16):
+            success, opening = judge(pairs.first_BCHW * gain, pairs.image_BCHW * gain)
+        target = outcomes(pairs.opening_B, config)
+        loss = F.binary_cross_entropy_with_logits(success.float(), target)
+        loss = loss + 4.0 * F.smooth_l1_loss(opening.float(), pairs.opening_B, beta=0.1)
+        return loss, {"loss": float(loss.detach())}
+
+    metrics = fit(judge.parameters(), loss_of_step, config.fit, report=report)
+    judge.eval()
+    return metrics
+
+
+def outcomes(opening_B: Tensor, config: JudgeTrainingConfig) -> Tensor:
+    """Return success (B, 2) of `open` and `close` for openings (B,)."""
+    opened, closed = opening_B >= config.opened, opening_B <= config.closed
+    return torch.stack([opened, closed], dim=1).float()
+
+
+@torch.no_grad()
+def audit_judge(
+    judge: TinyJudge, episodes: Episodes, config: JudgeTrainingConfig, seed: int, num: int = 1024
+) -> dict[str, float]:
+    """Return true and false positive rates per task and the error of the opening [share]."""
+    pairs = draw_pairs(episodes, num, np.random.default_rng(seed))
+    success, opening = judge(pairs.first_BCHW, pairs.image_BCHW)
+    said, truth = success > 0, outcomes(pairs.opening_B, config) > 0.5
+    rates: dict[str, float] = {"opening_error": float((opening - pairs.opening_B).abs().mean())}
+    for index, task in enumerate(("open", "close")):
+        positive = truth[:, index]
+        rates[f"{task}_tpr"] = float(said[positive, index].float().mean())
+        rates[f"{task}_fpr"] = float(said[~positive, index].float().mean())
+    return rates

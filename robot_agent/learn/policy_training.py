@@ -1,0 +1,87 @@
+"""Supervised training of the tiny policy on demonstrations.
+
+Axis letters: B batch, K action of the chunk, A dimension, V bin, C H W picture.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from robot_agent.core.config import require_range
+from robot_agent.learn.data import Episodes
+from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.models.scaling import to_unit
+from robot_agent.models.tiny_policy import CHUNK, TinyPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyTrainingConfig:
+    """How the policy is trained on demonstrations."""
+
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=1500, learning_rate=1.2e-3))
+    batch: int = 128
+    softness: float = 0.045
+    """Width of the target around the demonstrated value, in units of [-1, 1]."""
+    brightness: float = 0.1
+    """Augmentation: random gain of each colour channel."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("softness", self.softness, 1e-3, 1.0)
+
+
+def train_policy(
+    policy: TinyPolicy,
+    demonstrations: Episodes,
+    config: PolicyTrainingConfig,
+    seed: int,
+    *,
+    report: Report | None = None,
+) -> Metrics:
+    """Train in place by cross-entropy against softened tokens of the demonstrators' actions."""
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    policy.train()
+
+    def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
+        images, tasks, chunks = draw_chunks(demonstrations, config.batch, rng)
+        gain = 1.0 + config.brightness * (
+            2.0 * torch.rand(len(images), 3, 1, 1, generator=generator) - 1.0
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = policy(images * gain, tasks).float()
+        loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
+        return loss, {"loss": float(loss.detach())}
+
+    metrics = fit(policy.parameters(), loss_of_step, config.fit, report=report)
+    policy.eval()
+    return metrics
+
+
+def draw_chunks(
+    episodes: Episodes, batch: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pictures (B, 3, H, W), instruction ids (B,), chunks (B, 5, 7) of clean actions."""
+    labels, tasks = episodes.labels_NTA, episodes.tasks_N
+    if labels is None or tasks is None:
+        raise ValueError("demonstrations need labels and tasks; collect them with `demos collect`")
+    chosen = rng.integers(0, len(episodes), batch)
+    lengths = episodes.lengths_N.numpy()[chosen]
+    starts = (rng.random(batch) * lengths).astype(int)
+    steps = starts[:, None] + np.arange(CHUNK)
+    steps = torch.from_numpy(np.minimum(steps, labels.shape[1] - 1))
+    rows = torch.from_numpy(chosen)
+    images = to_unit(episodes.images_NTHWC[rows, torch.from_numpy(starts)])
+    return images, tasks[rows], labels[rows[:, None], steps]
+
+
+def soft_cross_entropy(
+    logits_BKAV: Tensor, actions_BKA: Tensor, centers_V: Tensor, softness: float
+) -> Tensor:
+    """Return cross-entropy against a Gaussian of width `softness` around each scaled action."""
+    distance = (actions_BKA.clamp(-1, 1)[..., None] - centers_V) / softness
+    target = F.softmax(-0.5 * distance.square(), dim=-1)
+    return -(target * F.log_softmax(logits_BKAV, dim=-1)).sum(dim=-1).mean()

@@ -1,0 +1,1 @@
+"""Policies, world models, autoencoders and judges; each backend one file. Torch lives here."""

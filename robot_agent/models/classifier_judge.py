@@ -1,0 +1,63 @@
+"""Judges made of tiny classifiers: the most doubtful member decides.
+
+Axis letters: B batch, T time, H height, W width, C channels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robot_agent.core.types import FloatArray, ImageArray
+from robot_agent.models.scaling import to_unit
+from robot_agent.models.tiny_judge import TinyJudge
+from robot_agent.models.tiny_vla import instruction_id
+
+OPEN_INSTRUCTION = "open the drawer"
+"""The instruction whose progress is the opening; the other's is its complement."""
+
+
+class ClassifierJudge:
+    """Success and progress by the minimum over one or more trained classifiers."""
+
+    def __init__(self, members: Sequence[TinyJudge], instructions: Sequence[str]) -> None:
+        """Take trained members and the instructions behind their outputs."""
+        self._members = [member.eval() for member in members]
+        self.instructions = tuple(instructions)
+
+    @torch.no_grad()
+    def assess(
+        self, first: ImageArray, images: ImageArray, instruction_ids: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return success probability and progress, both (B,) in [0, 1], of picture pairs.
+
+        Args:
+            first: First pictures (B, 64, 64, 3) uint8.
+            images: Pictures to be judged, same shape.
+            instruction_ids: Index of each pair's instruction (B,).
+        """
+        a, b = to_unit(first), to_unit(images)
+        rows = torch.arange(len(b))
+        ids = torch.from_numpy(instruction_ids)
+        opens = torch.tensor([name == OPEN_INSTRUCTION for name in self.instructions])[ids]
+        successes, progresses = [], []
+        for member in self._members:
+            with torch.autocast("cpu", torch.bfloat16):
+                logits, opening = member(a, b)
+            successes.append(logits.float()[rows, ids].sigmoid())
+            opening = opening.float().clamp(0, 1)
+            progresses.append(torch.where(opens, opening, 1.0 - opening))
+        success = torch.stack(successes).amin(dim=0).double().numpy()
+        progress = torch.stack(progresses).amin(dim=0).double().numpy()
+        return success, progress
+
+    def score(self, frames_BTHWC: ImageArray, instructions: Sequence[str]) -> FloatArray:  # noqa: N803
+        """Return success probabilities (B,) of clips (B, T, 64, 64, 3) by first and last frames.
+
+        The last two frames must agree: the smaller probability counts.
+        """
+        ids = np.array([instruction_id(name, self.instructions) for name in instructions])
+        last, _ = self.assess(frames_BTHWC[:, 0], frames_BTHWC[:, -1], ids)
+        before, _ = self.assess(frames_BTHWC[:, 0], frames_BTHWC[:, -2], ids)
+        return np.minimum(last, before)

@@ -1,0 +1,83 @@
+"""The tiny world model as a `WorldModel`: rollouts of many start frames in one batch.
+
+Axis letters: B batch, A action (7), C H W picture.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from robot_agent.core.bridge_action import bridge_state
+from robot_agent.core.errors import InputError
+from robot_agent.core.types import ACTION_DIM, FloatArray, ImageArray, Observation, require_array
+from robot_agent.models.scaling import (
+    resize_squashed,
+    scale_actions,
+    scale_states,
+    to_bytes,
+    to_unit,
+)
+from robot_agent.models.tiny_world import SIZE_PX, TinyWorld
+
+MAX_ACTION = 0.5
+"""No Bridge action has a larger step [m or rad]; a larger number is of another scale."""
+
+
+class TinyImagination:
+    """A batch of imagined episodes; action t leads from frame t to frame t+1."""
+
+    def __init__(self, world: TinyWorld) -> None:
+        """Take a trained network; set to evaluation mode here."""
+        self._world = world.eval()
+        self._image = self._first = torch.zeros(0, 3, SIZE_PX, SIZE_PX)
+        self._state = self._previous_action = torch.zeros(0, ACTION_DIM)
+
+    def reset(self, observations: Sequence[Observation]) -> ImageArray:
+        """Begin from real observations; return their frames (B, 64, 64, 3)."""
+        images = np.stack([resize_squashed(o.image_hwc, SIZE_PX) for o in observations])
+        states = np.stack([bridge_state(o.joints_rad, o.gripper) for o in observations])
+        self._first = self._image = to_unit(images)
+        self._state = scale_states(states)
+        self._previous_action = torch.zeros(len(images), ACTION_DIM)
+        return images
+
+    def step(self, actions_BA: NDArray[np.float64]) -> ImageArray:  # noqa: N803 (axis letters)
+        """Advance every rollout by one Bridge action (B, 7); return frames (B, 64, 64, 3).
+
+        Raises:
+            InputError: Actions of another number, dimension or scale, or not finite.
+        """
+        actions = require_array("actions", actions_BA, (len(self._image), ACTION_DIM))
+        largest = float(np.abs(actions[:, :6]).max(initial=0.0))
+        if largest > MAX_ACTION:
+            raise InputError(
+                f"actions: largest component {largest:.2f} is over {MAX_ACTION} m or rad: these "
+                f"are not Bridge actions. Un-normalise them first."
+            )
+        self._advance(scale_actions(actions))
+        return to_bytes(self._image)
+
+    @torch.no_grad()
+    def _advance(self, action_BA: Tensor) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            image, state = self._world(
+                self._image, self._first, self._state, action_BA, self._previous_action
+            )
+        self._image, self._state = image.float(), state.float()
+        self._previous_action = action_BA
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rollouts only; finished ones leave the batch."""
+        index = torch.tensor(list(rows), dtype=torch.long)
+        self._image, self._first = self._image[index], self._first[index]
+        self._state, self._previous_action = self._state[index], self._previous_action[index]
+
+    @property
+    def tool_m(self) -> FloatArray:
+        """Imagined tool positions (B, 3)."""
+        from robot_agent.models.scaling import unscale_states
+
+        return unscale_states(self._state)[:, :3]

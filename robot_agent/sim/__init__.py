@@ -1,0 +1,1 @@
+"""The simulated robot: MuJoCo wx250s, scenes, tasks, demonstrators, faults."""

@@ -1,0 +1,159 @@
+"""Where the simulated arm stands: looks, camera, drawer; home, novel and broad scenes; tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from robot_agent.core.errors import InputError
+
+TRAVEL_M = 0.12
+"""Travel of the drawer on its rail."""
+OPEN_M, CLOSED_M = 0.105, 0.015
+"""Opening from which the drawer counts as open, and up to which as closed."""
+START_OPENING_M = (0.035, 0.080)
+"""Both tasks start half open, so that only the instruction tells them apart."""
+TASKS: Mapping[str, str] = {"open the drawer": "open", "close the drawer": "close"}
+"""Instruction to task name."""
+
+Color = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One place, and how much it varies from reset to reset."""
+
+    name: str
+    camera_azimuth_rad: float = 0.0
+    """Turn of the camera about the vertical through the table's centre, from the Bridge pose."""
+    camera_elevation_rad: float = 0.0
+    camera_distance: float = 1.0
+    """Distance to the table's centre relative to the Bridge pose."""
+    drawer_x_m: float = 0.36
+    """Front plate when closed, along base x."""
+    drawer_y_m: float = 0.02
+    drawer_yaw_rad: float = 0.0
+    rail_friction_n: float = 1.5
+    table: Color = (0.62, 0.47, 0.33)
+    wall: Color = (0.75, 0.77, 0.78)
+    cabinet: Color = (0.85, 0.83, 0.78)
+    drawer: Color = (0.90, 0.88, 0.84)
+    handle: Color = (0.20, 0.30, 0.65)
+    light: float = 0.8
+    """Diffuse intensity."""
+    light_direction: tuple[float, float, float] = (-0.3, 0.4, -1.0)
+    jitter: float = 1.0
+    """Scale of the variation between resets: 7 mm of drawer position, 2 degrees of yaw, light."""
+    start_opening_m: tuple[float, float] = field(default=START_OPENING_M)
+
+    def varied(self, rng: np.random.Generator) -> "Scene":
+        """Return this scene as one reset finds it."""
+        shift = self.jitter * rng.uniform(-0.007, 0.007, 2)
+        return replace(
+            self,
+            drawer_x_m=self.drawer_x_m + shift[0],
+            drawer_y_m=self.drawer_y_m + shift[1],
+            drawer_yaw_rad=self.drawer_yaw_rad + self.jitter * rng.uniform(-0.035, 0.035),
+            light=self.light * (1.0 + self.jitter * rng.uniform(-0.1, 0.1)),
+        )
+
+
+HOME = Scene(name="home")
+NOVEL = {
+    scene.name: scene
+    for scene in (
+        Scene(
+            name="kitchen",
+            camera_azimuth_rad=0.21,
+            camera_elevation_rad=0.08,
+            drawer_x_m=0.335,
+            drawer_y_m=0.055,
+            drawer_yaw_rad=-0.17,
+            table=(0.30, 0.33, 0.36),
+            wall=(0.86, 0.80, 0.62),
+            cabinet=(0.55, 0.70, 0.60),
+            drawer=(0.62, 0.78, 0.68),
+            handle=(0.85, 0.55, 0.20),
+        ),
+        Scene(
+            name="study",
+            camera_azimuth_rad=-0.20,
+            camera_elevation_rad=-0.06,
+            camera_distance=1.08,
+            drawer_x_m=0.375,
+            drawer_y_m=-0.03,
+            drawer_yaw_rad=0.16,
+            table=(0.80, 0.78, 0.72),
+            wall=(0.42, 0.50, 0.62),
+            cabinet=(0.45, 0.30, 0.20),
+            drawer=(0.55, 0.38, 0.25),
+            handle=(0.90, 0.85, 0.35),
+            light=0.6,
+        ),
+        Scene(
+            name="nursery",
+            camera_azimuth_rad=0.15,
+            camera_elevation_rad=-0.10,
+            camera_distance=0.93,
+            drawer_x_m=0.345,
+            drawer_y_m=-0.025,
+            drawer_yaw_rad=0.18,
+            table=(0.55, 0.70, 0.80),
+            wall=(0.93, 0.80, 0.82),
+            cabinet=(0.95, 0.93, 0.70),
+            drawer=(0.92, 0.62, 0.60),
+            handle=(0.30, 0.60, 0.30),
+            light=0.95,
+        ),
+    )
+}
+
+
+def scene_named(name: str) -> Scene:
+    """Return the home scene or a novel one by name; InputError lists the names."""
+    if name == HOME.name:
+        return HOME
+    if name not in NOVEL:
+        raise InputError(f"scene '{name}' is unknown. Choose one of: home, {', '.join(NOVEL)}.")
+    return NOVEL[name]
+
+
+def task_of(instruction: str) -> str:
+    """Return the task of an instruction; InputError when it is empty or of no known task."""
+    words = " ".join(instruction.lower().split())
+    if words not in TASKS:
+        raise InputError(
+            f"instruction '{instruction}' is of no task this robot knows. "
+            f"Choose one of: {', '.join(TASKS)}."
+        )
+    return TASKS[words]
+
+
+def broad_scene(rng: np.random.Generator) -> Scene:
+    """Return a scene drawn far around home and the novel ones: data for world models and judges."""
+
+    def color() -> Color:
+        r, g, b = rng.uniform(0.12, 0.97, 3)
+        return (float(r), float(g), float(b))
+
+    body = color()
+    drawer = color() if rng.random() < 0.5 else body
+    return Scene(
+        name="broad",
+        camera_azimuth_rad=float(rng.uniform(-0.28, 0.28)),
+        camera_elevation_rad=float(rng.uniform(-0.13, 0.13)),
+        camera_distance=float(rng.uniform(0.90, 1.12)),
+        drawer_x_m=float(rng.uniform(0.325, 0.385)),
+        drawer_y_m=float(rng.uniform(-0.05, 0.075)),
+        drawer_yaw_rad=float(rng.uniform(-0.24, 0.24)),
+        rail_friction_n=float(rng.uniform(1.0, 2.5)),
+        table=color(),
+        wall=color(),
+        cabinet=body,
+        drawer=drawer,
+        handle=color(),
+        light=float(rng.uniform(0.5, 1.0)),
+        light_direction=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.6, 0.6)), -1.0),
+        jitter=0.0,
+        start_opening_m=(0.0, TRAVEL_M),
+    )

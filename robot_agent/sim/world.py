@@ -1,0 +1,242 @@
+"""The simulated robot and scene, advanced in the guard's 20 ms ticks."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from robot_agent.core import wx250s
+from robot_agent.core.errors import SimulationError
+from robot_agent.core.geometry import rotation_from_vector
+from robot_agent.core.types import FloatArray, ImageArray, Observation
+from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
+from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+import mujoco  # noqa: E402 (the rendering backend must be chosen before the import)
+
+TICK_S = 0.02
+SUBSTEPS = 5
+PROFILE_S = 0.25
+"""Servo time profile that Bridge streams with: 1.25 x 0.2 s."""
+PWM_LIMIT = 350.0
+FINGER_FORCE_N = 8.0
+"""Force of one finger at full PWM."""
+MODEL_SIZE_PX = 64
+"""Edge of the square pictures that the tiny models see."""
+TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
+"""Where the Bridge camera's axis meets the table."""
+
+
+class SimWorld:
+    """One simulated arm before one drawer. Not thread-safe; rendering keeps its own GL context.
+
+    Positions are in base_link; the table is the plane z = 0.
+    """
+
+    def __init__(self, scene: Scene, seed: int = 0) -> None:
+        """Build the model and reset it; rendering starts at the first picture."""
+        self.scene = scene
+        self._model = mujoco.MjModel.from_xml_string(build_mjcf())
+        self._data = mujoco.MjData(self._model)
+        self._renderers: dict[tuple[int, int], Any] = {}
+        names = (*wx250s.JOINT_NAMES, *wx250s.FINGER_NAMES, "drawer")
+        self._qpos = {name: int(self._model.joint(name).qposadr[0]) for name in names}
+        self._dof = {name: int(self._model.joint(name).dofadr[0]) for name in names}
+        self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
+        self._joint_dof = np.array([self._dof[name] for name in wx250s.JOINT_NAMES])
+        self._setpoint, self._setpoint_speed = np.zeros(6), np.zeros(6)
+        self._goal, self._goal_elapsed_s = np.zeros(6), PROFILE_S
+        self._segment = np.zeros((4, 6))
+        self.ticks = 0
+        self.reset(seed)
+
+    # --- state -----------------------------------------------------------------------------------
+
+    @property
+    def joints_rad(self) -> FloatArray:
+        """Measured joints (6,)."""
+        return np.array(self._data.qpos[self._joint_qpos])
+
+    @property
+    def joint_velocities_radps(self) -> FloatArray:
+        """Measured joint velocities (6,)."""
+        return np.array(self._data.qvel[self._joint_dof])
+
+    @property
+    def finger_m(self) -> float:
+        """Position of the left finger."""
+        return float(self._data.qpos[self._qpos["left_finger"]])
+
+    @property
+    def drawer_m(self) -> float:
+        """True opening of the drawer; neither policy nor judge sees it."""
+        return float(self._data.qpos[self._qpos["drawer"]])
+
+    @property
+    def tool_m(self) -> FloatArray:
+        """True tool position (3,), from MuJoCo's own kinematics."""
+        return np.array(self._data.site("tool").xpos)
+
+    def success(self, task: str) -> bool:
+        """Return whether the drawer is where the task wants it."""
+        return self.drawer_m >= OPEN_M if task == "open" else self.drawer_m <= CLOSED_M
+
+    # --- reset -----------------------------------------------------------------------------------
+
+    def reset(self, seed: int, task: str = "") -> None:
+        """Put scene, drawer and arm where `seed` says; the same for every task."""
+        del task  # both tasks share their start states, so that the instruction matters
+        rng = np.random.default_rng(seed)
+        mujoco.mj_resetData(self._model, self._data)
+        _dress(self._model, self.scene.varied(rng))
+        self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self.scene.start_opening_m)
+        joints = self._start_joints(rng)
+        self._data.qpos[self._joint_qpos] = joints
+        for finger in wx250s.FINGER_NAMES:
+            self._data.qpos[self._qpos[finger]] = wx250s.FINGER_OPEN_M
+        self._setpoint, self._setpoint_speed = joints.copy(), np.zeros(6)
+        self._goal, self._goal_elapsed_s = joints.copy(), PROFILE_S
+        self.ticks = 0
+        mujoco.mj_forward(self._model, self._data)
+
+    def _start_joints(self, rng: np.random.Generator) -> FloatArray:
+        """Draw a start pose above the table before the drawer, pointing down."""
+        low, high = np.array([0.15, -0.09, 0.16]), np.array([0.22, 0.09, 0.22])
+        for _ in range(100):
+            p = rng.uniform(low, high)
+            seed = np.array([np.arctan2(p[1], p[0]), -0.6, 0.4, 0.0, 1.7, 0.0])
+            joints = wx250s.inverse(wx250s.pose_at(p), seed, max_iterations=100)
+            if joints is not None:
+                return joints
+        raise SimulationError("no start pose could be reached; check the start box in world.py")
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def tick(self, joints_rad: FloatArray, gripper_pwm: float) -> None:
+        """Advance 20 ms towards joint targets (6,) [rad] with a gripper PWM in [-350, 350].
+
+        The servos follow a time profile of 250 ms from their present setpoint and speed, replanned
+        when the target changes, as Dynamixels do in time-based position mode.
+        """
+        if not np.array_equal(joints_rad, self._goal):
+            self._plan(np.asarray(joints_rad, dtype=np.float64))
+        force = float(np.clip(gripper_pwm / PWM_LIMIT, -1.0, 1.0)) * FINGER_FORCE_N
+        self._data.ctrl[6:8] = force
+        for _ in range(SUBSTEPS):
+            self._advance_setpoint(TICK_S / SUBSTEPS)
+            self._data.ctrl[:6] = self._setpoint
+            mujoco.mj_step(self._model, self._data)
+        self.ticks += 1
+
+    def _plan(self, goal: FloatArray) -> None:
+        """Plan a cubic from the present setpoint and speed to `goal` at rest."""
+        p, v, T = self._setpoint, self._setpoint_speed, PROFILE_S
+        d = goal - p
+        self._segment = np.stack([p, v, 3 * d / T**2 - 2 * v / T, -2 * d / T**3 + v / T**2])
+        self._goal, self._goal_elapsed_s = goal.copy(), 0.0
+
+    def _advance_setpoint(self, seconds: float) -> None:
+        if self._goal_elapsed_s >= PROFILE_S:
+            self._setpoint, self._setpoint_speed = self._goal.copy(), np.zeros(6)
+            return
+        self._goal_elapsed_s = min(self._goal_elapsed_s + seconds, PROFILE_S)
+        t = self._goal_elapsed_s
+        a, b, c, d = self._segment
+        self._setpoint = a + t * (b + t * (c + t * d))
+        self._setpoint_speed = b + t * (2 * c + 3 * t * d)
+
+    # --- pictures --------------------------------------------------------------------------------
+
+    def render(self, width: int = 640, height: int = 480) -> ImageArray:
+        """Return the Bridge camera's picture (height, width, 3) RGB uint8.
+
+        Another aspect than 4:3 squashes the picture, as Bridge does when it resizes.
+
+        Raises:
+            SimulationError: No GL context could be made; says how to get one.
+        """
+        renderer = self._renderers.get((width, height))
+        if renderer is None:
+            renderer = self._renderers[(width, height)] = self._make_renderer(width, height)
+        renderer.update_scene(self._data, camera="bridge")
+        return np.array(renderer.render())
+
+    def render_model_view(self, size: int = MODEL_SIZE_PX) -> ImageArray:
+        """Return the picture as the tiny models see it: (size, size, 3), squashed.
+
+        Rendered at twice the size and averaged, which agrees with averaging down a 640x480
+        picture to within a few grey levels and costs a tenth.
+        """
+        large = self.render(2 * size, 2 * size).astype(np.uint16)
+        rows = large[0::2] + large[1::2]
+        return ((rows[:, 0::2] + rows[:, 1::2] + 2) // 4).astype(np.uint8)
+
+    def _make_renderer(self, width: int, height: int) -> Any:
+        try:
+            renderer = mujoco.Renderer(self._model, height, width)
+        except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
+            raise SimulationError(
+                f"rendering cannot start with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {error}. "
+                f"Install libegl1 and libgl1-mesa-dri, or try MUJOCO_GL=osmesa with libosmesa6."
+            ) from error
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            renderer.scene.flags[flag] = 0
+        return renderer
+
+    def observe(self) -> Observation:
+        """Return model-sized picture, joints and opening, stamped with simulated time."""
+        return Observation(
+            image_hwc=self.render_model_view(),
+            joints_rad=self.joints_rad,
+            gripper=wx250s.opening_from_finger(self.finger_m),
+            stamp_ns=round(self.ticks * TICK_S * 1e9),
+        )
+
+    def close(self) -> None:
+        """Free the GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+
+def _dress(model: Any, scene: Scene) -> None:
+    """Change colours, light, camera and drawer of the compiled model in place."""
+    colors = {"table": scene.table, "wall": scene.wall}
+    for index in range(model.ngeom):
+        name = model.geom(index).name
+        part = name.split("_")[0]
+        color = colors.get(part) or {
+            "cabinet": scene.cabinet,
+            "drawer": scene.drawer,
+            "handle": scene.handle,
+        }.get(part)
+        if color is not None:
+            model.geom(index).rgba[:3] = color
+    cabinet = model.body("cabinet")
+    cabinet.pos[:] = (scene.drawer_x_m, scene.drawer_y_m, 0.0)
+    half = scene.drawer_yaw_rad / 2.0
+    cabinet.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
+    model.dof_frictionloss[model.joint("drawer").dofadr[0]] = scene.rail_friction_n
+    sun = model.light("sun")
+    sun.diffuse[:] = scene.light
+    direction = np.array(scene.light_direction)
+    sun.dir[:] = direction / np.linalg.norm(direction)
+    _place_camera(model, scene)
+
+
+def _place_camera(model: Any, scene: Scene) -> None:
+    offset = np.array(CAMERA_POSITION_M) - TABLE_CENTER_M
+    turn = rotation_from_vector(np.array([0.0, 0.0, scene.camera_azimuth_rad]))
+    side = np.cross([0.0, 0.0, 1.0], offset)
+    tilt = rotation_from_vector(-side / np.linalg.norm(side) * scene.camera_elevation_rad)
+    turned = turn @ tilt
+    forward = turned @ (np.array(CAMERA_LOOK) / np.linalg.norm(CAMERA_LOOK))
+    camera = model.camera("bridge")
+    camera.pos[:] = TABLE_CENTER_M + scene.camera_distance * (turned @ offset)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    R = np.stack([right, np.cross(right, forward), -forward], axis=1)
+    quaternion = np.zeros(4)
+    mujoco.mju_mat2Quat(quaternion, R.flatten())
+    camera.quat[:] = quaternion
