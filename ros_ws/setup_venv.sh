@@ -66,7 +66,8 @@ check_system() {
   for tool in cmake:cmake ninja:ninja-build g++:g++ git:git; do
     command -v "${tool%%:*}" >/dev/null || missing+=("${tool##*:}")
   done
-  ldconfig -p | grep -q 'libEGL\.so\.1' || missing+=(libegl1 libgl1-mesa-dri)
+  "$python" -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null ||
+    missing+=(libegl1 libgl1-mesa-dri)
   [[ ${#missing[@]} -eq 0 ]] ||
     stop "these system packages are missing: ${missing[*]}" "Install them: sudo apt install ${missing[*]}"
 }
