@@ -97,4 +97,4 @@ if __name__ == "__main__":
         for argument in sys.argv[1:]:
             name, every = argument.split(":")
             swept[name] = sweep(name, int(every), Path(scratch) / name)
-        print(json.dumps(swept))
+        sys.stdout.write(json.dumps(swept))
