@@ -36,7 +36,7 @@ def vector_from_rotation(R: FloatArray) -> FloatArray:
     if math.pi - angle > 1e-4:
         vector: FloatArray = antisymmetric * (angle / (2.0 * math.sin(angle)))
         return vector
-    symmetric = (R + np.eye(3)) / 2.0
+    symmetric = (R + R.T) / 4.0 + np.eye(3) / 2.0
     axis = symmetric[:, int(np.argmax(np.diag(symmetric)))]
     axis = axis / np.linalg.norm(axis)
     return axis * angle if axis @ antisymmetric >= 0 else -axis * angle
