@@ -1,7 +1,6 @@
 # ruff: noqa: N806 - T_base_tool and its kin keep the names of the formulas
 """The pure guard at 50 Hz, and the only maker of `SafeAction`."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from robot_agent.guard.limits import (
 from robot_agent.guard.reactions import REACTIONS
 from robot_agent.guard.sanitise import sanitise
 from robot_agent.guard.screen import screen
-from robot_agent.guard.state import Controller, GuardInputs, GuardState, OperatorInput
+from robot_agent.guard.state import Controller, GuardInputs, GuardState, OperatorInput, evolve
 
 
 def step(
@@ -54,13 +53,13 @@ def _begin(
     config: GuardConfig, state: GuardState, now_ns: int, inputs: GuardInputs
 ) -> tuple[GuardState, tuple[str, ...]]:
     """Return the state with this tick's time and joints, and the causes of a stop present now."""
-    counters = replace(
+    counters = evolve(
         state.counters,
         ticks=state.counters.ticks + 1,
         held_ticks=state.counters.held_ticks + (state.mode == "hold"),
     )
     reading = watchdog.read_joints(config, state, inputs, now_ns)
-    state = replace(
+    state = evolve(
         state,
         now_ns=now_ns,
         accepted_this_tick=False,
@@ -110,7 +109,7 @@ def _control(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> Gua
         return _policy_step(config, state, inputs)
     state = transitions.take_over(state)
     if inputs.proposal is not None and inputs.proposal is not state.last_seen:
-        state = transitions.count(replace(state, last_seen=inputs.proposal), "dropped_held")
+        state = transitions.count(evolve(state, last_seen=inputs.proposal), "dropped_held")
     if arbiter.is_operator_step_due(state, operator, state.now_ns):
         state = _operator_step(config, state, operator)
     return state
@@ -123,19 +122,19 @@ def _watch_policy(config: GuardConfig, state: GuardState, inputs: GuardInputs) -
     if not watchdog.is_policy_silent(config, inputs, state.now_ns):
         return state
     state = transitions.hold(state, "policy_silent")
-    return replace(state, last_sequence=-1, resume_after_ns=state.now_ns)
+    return evolve(state, last_sequence=-1, resume_after_ns=state.now_ns)
 
 
 def _policy_step(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
     verdict, cause = arbiter.look_at(config, state, inputs.proposal, state.now_ns)
     if verdict in ("nothing", "wait"):
         if state.mode == "active" and watchdog.is_starved(config, state, state.now_ns):
-            state = transitions.hold(replace(state, changes=()), "starved")
+            state = transitions.hold(evolve(state, changes=()), "starved")
         return state
     proposal = inputs.proposal
-    state = replace(state, last_seen=proposal)
+    state = evolve(state, last_seen=proposal)
     if verdict == "take" and proposal is not None:
-        state = replace(
+        state = evolve(
             state, last_sequence=proposal.sequence, last_version=str(proposal.weights_version)
         )
         life_ns = state.now_ns + to_ns(config.max_proposal_life_s)
@@ -144,12 +143,12 @@ def _policy_step(config: GuardConfig, state: GuardState, inputs: GuardInputs) ->
         return transitions.count(state, "dropped_duplicate")
     state = transitions.count(state, "dropped_late" if verdict == "late" else "rejected")
     words = (f"{verdict}: proposal was not carried out",)
-    state = replace(state, changes=words, sent=transitions.held_action(state))
+    state = evolve(state, changes=words, sent=transitions.held_action(state))
     return state if cause is None else transitions.hold(state, cause)
 
 
 def _operator_step(config: GuardConfig, state: GuardState, operator: OperatorInput) -> GuardState:
-    state = replace(state, operator_stamp_ns=operator.stamp_ns, last_version=str(operator.source))
+    state = evolve(state, operator_stamp_ns=operator.stamp_ns, last_version=str(operator.source))
     gripper = state.gripper_target if operator.gripper is None else operator.gripper
     action: Any = operator.delta
     if isinstance(action, np.ndarray) and action.shape == (NUM_JOINTS,):
@@ -163,19 +162,19 @@ def _try(
     """Judge one action and take it over, or hold."""
     action, cause = sanitise(proposed)
     shown = np.zeros(ACTION_DIM) if action is None else action
-    state = replace(state, proposed=shown, changes=(), tried_ns=state.now_ns)
+    state = evolve(state, proposed=shown, changes=(), tried_ns=state.now_ns)
     if action is None or cause is not None:
         return _refuse(config, state, cause or "malformed")
     waiting = [name for name in state.hold_causes if REACTIONS[name].clear == "wait"]
     if waiting:
-        state = replace(state, changes=(f"held: {', '.join(waiting)}",))
+        state = evolve(state, changes=(f"held: {', '.join(waiting)}",))
         return transitions.count(state, "dropped_held")
     joints_rad = state.measured.joints_rad
     T_previous = wx250s.forward(joints_rad) if state.is_relaxed else state.T_target
     screened = screen(config, T_previous, joints_rad, action)
     if screened.cause is not None:
-        return _refuse(config, replace(state, changes=screened.changes), screened.cause)
-    return replace(
+        return _refuse(config, evolve(state, changes=screened.changes), screened.cause)
+    return evolve(
         transitions.count(state, "accepted"),
         mode="active",
         controller=who,

@@ -1,12 +1,43 @@
 """What goes into the guard at every tick, and what it remembers from one tick to the next."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, FloatArray, Proposal, require_array
+
+__all__ = [
+    "Controller",
+    "Counters",
+    "GuardInputs",
+    "GuardState",
+    "Measured",
+    "Mode",
+    "OperatorInput",
+    "ResetRequest",
+    "clip_to_hard_limits",
+    "evolve",
+    "initial_state",
+]
+
+if TYPE_CHECKING:
+    from dataclasses import replace as evolve
+else:
+    State = TypeVar("State")
+
+    def evolve(state: State, **changes: Any) -> State:
+        """Return a copy with changed fields: `dataclasses.replace` at a sixth of its price.
+
+        For GuardState and Counters, which check nothing when they are made. The names of the
+        fields are checked by mypy, which is shown the original.
+        """
+        made = object.__new__(type(state))
+        made.__dict__.update(state.__dict__)
+        made.__dict__.update(changes)
+        return made
+
 
 Mode = Literal["idle", "active", "hold", "stopped"]
 Controller = Literal["policy", "operator", "none"]

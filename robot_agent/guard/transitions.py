@@ -1,7 +1,6 @@
 # ruff: noqa: N806 - T_base_tool and its kin keep the names of the formulas
 """How the guard's state changes: hold, stop, reset, take over, release; each pure and small."""
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, FloatArray
 from robot_agent.guard.limits import GuardConfig, to_ns
 from robot_agent.guard.reactions import REACTIONS, strongest
-from robot_agent.guard.state import GuardState, ResetRequest, clip_to_hard_limits
+from robot_agent.guard.state import GuardState, ResetRequest, clip_to_hard_limits, evolve
 
 Verdict = Literal["accepted", "rejected", "dropped_late", "dropped_duplicate", "dropped_held"]
 
@@ -18,7 +17,7 @@ Verdict = Literal["accepted", "rejected", "dropped_late", "dropped_duplicate", "
 def count(state: GuardState, verdict: Verdict) -> GuardState:
     """Return the state with one more of what happened to a proposal."""
     more = {verdict: getattr(state.counters, verdict) + 1}
-    return replace(state, counters=replace(state.counters, **more))
+    return evolve(state, counters=evolve(state.counters, **more))
 
 
 def held_action(state: GuardState) -> FloatArray:
@@ -34,7 +33,7 @@ def relax(state: GuardState) -> GuardState:
         return state
     joints_rad = clip_to_hard_limits(state.measured.joints_rad)
     T_target = wx250s.forward(joints_rad)
-    return replace(state, T_target=T_target, joint_target=joints_rad, is_relaxed=True)
+    return evolve(state, T_target=T_target, joint_target=joints_rad, is_relaxed=True)
 
 
 def hold(state: GuardState, cause: str) -> GuardState:
@@ -45,7 +44,7 @@ def hold(state: GuardState, cause: str) -> GuardState:
     words = state.changes
     if len(others) == len(state.holds):
         words = (*words, f"{cause}: {REACTIONS[cause].says}")
-    return replace(
+    return evolve(
         state,
         mode="hold",
         holds=(*others, (cause, state.now_ns)),
@@ -66,7 +65,7 @@ def clear_holds(config: GuardConfig, state: GuardState) -> GuardState:
     )
     if len(left) == len(state.holds):
         return state
-    return replace(state, holds=left, mode="hold" if left else "idle")
+    return evolve(state, holds=left, mode="hold" if left else "idle")
 
 
 def stop(state: GuardState, causes: tuple[str, ...]) -> GuardState:
@@ -77,7 +76,7 @@ def stop(state: GuardState, causes: tuple[str, ...]) -> GuardState:
     strong = strongest(new)
     if strong is not None and strong.target == "measured" and not state.latched:
         state = relax(state)
-    return replace(
+    return evolve(
         state,
         mode="stopped",
         controller="none",
@@ -85,7 +84,7 @@ def stop(state: GuardState, causes: tuple[str, ...]) -> GuardState:
         holds=(),
         sent=held_action(state),
         changes=tuple(f"{cause}: {REACTIONS[cause].says}" for cause in new),
-        counters=replace(state.counters, stops=state.counters.stops + len(new)),
+        counters=evolve(state.counters, stops=state.counters.stops + len(new)),
     )
 
 
@@ -99,15 +98,15 @@ def reset(state: GuardState, request: ResetRequest, present: tuple[str, ...]) ->
     operator: object = request.operator
     is_named = isinstance(operator, str) and bool(operator.strip())
     if not is_named or cause not in state.latched or cause in present:
-        counters = replace(counters, refused_resets=counters.refused_resets + 1)
-        return replace(state, counters=counters)
+        counters = evolve(counters, refused_resets=counters.refused_resets + 1)
+        return evolve(state, counters=counters)
     left = tuple(name for name in state.latched if name != cause)
-    counters = replace(counters, resets=counters.resets + 1)
-    state = replace(state, latched=left, counters=counters)
+    counters = evolve(counters, resets=counters.resets + 1)
+    state = evolve(state, latched=left, counters=counters)
     if left:
         return state
-    state = relax(replace(state, is_relaxed=False))
-    return replace(
+    state = relax(evolve(state, is_relaxed=False))
+    return evolve(
         state,
         mode="idle",
         resume_after_ns=state.now_ns,
@@ -126,14 +125,14 @@ def take_over(state: GuardState) -> GuardState:
     if state.controller == "operator":
         return state
     holds = tuple(item for item in state.holds if REACTIONS[item[0]].scope != "policy")
-    return replace(
+    return evolve(
         relax(state), controller="operator", holds=holds, mode="hold" if holds else "idle"
     )
 
 
 def release(state: GuardState) -> GuardState:
     """Take control from the operator; only what the policy sees from now on counts."""
-    return replace(
+    return evolve(
         relax(state),
         controller="none",
         mode="hold" if state.holds else "idle",
@@ -147,12 +146,12 @@ def remember_fault(config: GuardConfig, state: GuardState, cause: str) -> GuardS
     start_ns = state.now_ns - to_ns(config.fault_window_s)
     if cause == "non_finite":
         times = (*(t for t in state.non_finite_ns if t > start_ns), state.now_ns)
-        state = replace(state, non_finite_ns=times)
+        state = evolve(state, non_finite_ns=times)
         if len(times) >= config.max_non_finite:
             return stop(state, ("non_finite_repeated",))
     if cause == "huge_action":
         times = (*(t for t in state.huge_ns if t > start_ns), state.now_ns)
-        state = replace(state, huge_ns=times)
+        state = evolve(state, huge_ns=times)
         if len(times) >= config.max_huge:
             return stop(state, ("huge_action_repeated",))
     return state

@@ -1,4 +1,4 @@
-"""The loader refuses with the path, the value, the limit and a suggestion; the texts are asserted."""
+"""The loader refuses with the path, the value, the limit and a suggestion; texts are asserted."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

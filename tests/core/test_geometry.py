@@ -40,8 +40,12 @@ def test_a_rotation_comes_back_from_its_vector(w):
     assert np.allclose(rotation_from_vector(again), R, atol=1e-6)
 
 
-@pytest.mark.parametrize("angle", [0.0, 1e-13, 1e-10, 1e-8, 1e-4, np.pi - 1e-5, np.pi - 1e-9, np.pi])
-@pytest.mark.parametrize("axis", [[1, 0, 0], [0, 1, 0], [0, 0, -1], [0.6, 0.0, 0.8], [-0.48, 0.6, 0.64]])
+@pytest.mark.parametrize(
+    "angle", [0.0, 1e-13, 1e-10, 1e-8, 1e-4, np.pi - 1e-5, np.pi - 1e-9, np.pi]
+)
+@pytest.mark.parametrize(
+    "axis", [[1, 0, 0], [0, 1, 0], [0, 0, -1], [0.6, 0.0, 0.8], [-0.48, 0.6, 0.64]]
+)
 def test_small_and_half_turns_are_exact(angle, axis):
     R = rotation_from_vector(angle * np.array(axis, float))
     again = vector_from_rotation(R)
@@ -56,7 +60,9 @@ def test_angles_come_back_from_a_rotation(rpy):
 
 @given(_RPY)
 def test_angles_compose_about_fixed_axes(rpy):
-    turns = [rotation_from_vector(angle * axis) for angle, axis in zip(rpy, np.eye(3), strict=True)]
+    turns = [
+        rotation_from_vector(angle * axis) for angle, axis in zip(rpy, np.eye(3), strict=True)
+    ]
     assert np.allclose(rotation_from_rpy(rpy), turns[2] @ turns[1] @ turns[0], atol=1e-12)
 
 

@@ -62,7 +62,9 @@ class PaperArm:
         }
         return Proposal(**{**values, **changes})
 
-    def operate(self, *delta: float, gripper: float | None = None, **changes: Any) -> OperatorInput:
+    def operate(
+        self, *delta: float, gripper: float | None = None, **changes: Any
+    ) -> OperatorInput:
         values: dict[str, Any] = {
             "delta": make_action(*delta)[:6],
             "gripper": gripper,

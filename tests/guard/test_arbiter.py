@@ -1,4 +1,4 @@
-"""Operator over policy, bumpless both ways; every proposal counts once and only while it is fresh."""
+"""Operator over policy, bumpless both ways; a proposal counts once and only while it is fresh."""
 
 import numpy as np
 import pytest

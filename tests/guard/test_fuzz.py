@@ -17,10 +17,9 @@ from robot_agent.guard.state import GuardInputs, GuardState, initial_state
 from tests.guard import checker
 from tests.guard.paper_arm import MS, START_NS, make_measured
 
-_SPECIAL = np.array(
-    [np.nan, np.inf, -np.inf, -0.0, 5e-324, -2.2e-308, 1e308, -1e308, 1e-300, 0.05, 0.15, 0.25]
-    + [np.nextafter(0.15, 1), np.nextafter(0.75, 1), 0.75, -0.5, 1.5, 3.0, 1e9]
-)
+_EDGES = [np.nextafter(0.15, 1), np.nextafter(0.75, 1), 0.05, 0.15, 0.25, 0.75, -0.5, 1.5, 3.0]
+_ODD = [np.nan, np.inf, -np.inf, -0.0, 5e-324, -2.2e-308, 1e308, -1e308, 1e-300, 1e9]
+_SPECIAL = np.array([*_EDGES, *_ODD])
 _BATCH = 5_000
 _NOT_HUGE = np.array([0.15] * 3 + [0.75] * 3 + [1.5])
 
@@ -102,7 +101,7 @@ def test_twenty_thousand_proposals_give_no_unsafe_command(part):
 def test_a_million_proposals_give_no_unsafe_command():
     rng = np.random.default_rng(7)
     states = _poses(rng, 300)
-    complaints = [_judge(rng, states, usual=200) for _ in range(1_000_000 // _BATCH)]
+    complaints = [_judge(rng, states, usual=60) for _ in range(1_000_000 // _BATCH)]
     assert list(itertools.chain(*complaints)) == []
 
 

@@ -10,7 +10,15 @@ from robot_agent.core.clock import timed
 from robot_agent.core.types import Proposal
 from robot_agent.guard.guard import step
 from robot_agent.guard.state import GuardInputs, initial_state
-from tests.guard.paper_arm import MS, START_NS, TICK_NS, WORK_RAD, PaperArm, make_action, make_measured
+from tests.guard.paper_arm import (
+    MS,
+    START_NS,
+    TICK_NS,
+    WORK_RAD,
+    PaperArm,
+    make_action,
+    make_measured,
+)
 
 _NAN = float("nan")
 
@@ -89,7 +97,9 @@ def _twice(bad: np.ndarray, apart_ns: int, times: int) -> PaperArm:
     for k in range(times):
         now_ns = START_NS + TICK_NS + k * apart_ns
         arm.now_ns = now_ns - TICK_NS
-        arm.state = initial_state(make_measured(arm.joints_rad, arm.now_ns)) if k == 0 else arm.state
+        arm.state = (
+            initial_state(make_measured(arm.joints_rad, arm.now_ns)) if k == 0 else arm.state
+        )
         arm.tick(arm.propose(bad), measured=make_measured(arm.joints_rad, now_ns))
     return arm
 

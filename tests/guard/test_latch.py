@@ -26,15 +26,26 @@ def test_what_is_saved_comes_back(path, latched):
     latch.save(path, ("guard_fault",))
     latch.save(path, latched)
     assert latch.load(path) == latched
-    assert os.listdir(path.parent) == ["latch.json"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["latch.json"]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", "0", '"x"', '{"latched": []}', '{"schema_version": 2, "latched": []}',
-     '{"schema_version": 1}', '{"schema_version": 1, "latched": "operator_stop"}',
-     '{"schema_version": 1, "latched": ["starved"]}', '{"schema_version": 1, "latched": ["new"]}',
-     '{"schema_version": 1, "latched": [1]}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "0",
+        '"x"',
+        '{"latched": []}',
+        '{"schema_version": 2, "latched": []}',
+        '{"schema_version": 1}',
+        '{"schema_version": 1, "latched": "operator_stop"}',
+        '{"schema_version": 1, "latched": ["starved"]}',
+        '{"schema_version": 1, "latched": ["new"]}',
+        '{"schema_version": 1, "latched": [1]}',
+    ],
 )
 def test_a_file_that_is_not_understood_is_a_stop(path, content):
     path.parent.mkdir()

@@ -10,7 +10,9 @@ from robot_agent.core.config import build
 from robot_agent.core.errors import ConfigError
 from robot_agent.guard.limits import BOX_CEILING, CEILINGS, GuardConfig, to_ns
 
-_NUMBERS = [f.name for f in dataclasses.fields(GuardConfig) if not f.name.endswith(("low_m", "high_m"))]
+_NUMBERS = [
+    f.name for f in dataclasses.fields(GuardConfig) if not f.name.endswith(("low_m", "high_m"))
+]
 
 
 def _just_past(value: float, up: bool) -> float:
@@ -80,7 +82,11 @@ def test_named_poses_stay_legal():
 
 def test_seconds_become_whole_nanoseconds():
     assert [to_ns(s) for s in (0.02, 0.25, 0.1, 0.0, 60.0)] == [
-        20_000_000, 250_000_000, 100_000_000, 0, 60_000_000_000,
+        20_000_000,
+        250_000_000,
+        100_000_000,
+        0,
+        60_000_000_000,
     ]
 
 

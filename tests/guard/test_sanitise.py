@@ -17,9 +17,22 @@ _AXES = [(axis, 3 * (0.05 if axis < 3 else 0.25)) for axis in range(6)]
 @pytest.mark.parametrize(
     "proposed",
     [
-        None, 0.0, "seven", [0.0] * 7, (0.0,) * 7, np.zeros(6), np.zeros(8), np.zeros((1, 7)),
-        np.zeros(0), np.zeros(()), np.zeros(7, bool), np.zeros(7, complex), np.zeros(7, object),
-        np.full(7, "0"), np.zeros(7, "datetime64[s]"), {"action": 1},
+        None,
+        0.0,
+        "seven",
+        [0.0] * 7,
+        (0.0,) * 7,
+        np.zeros(6),
+        np.zeros(8),
+        np.zeros((1, 7)),
+        np.zeros(0),
+        np.zeros(()),
+        np.zeros(7, bool),
+        np.zeros(7, complex),
+        np.zeros(7, object),
+        np.full(7, "0"),
+        np.zeros(7, "datetime64[s]"),
+        {"action": 1},
     ],
 )
 def test_what_is_not_seven_real_numbers_is_malformed(proposed):
@@ -47,7 +60,9 @@ def test_a_nan_with_a_payload_is_refused():
     assert sanitise(action)[1] == "non_finite"
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="no long double")
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="no long double"
+)
 def test_a_long_double_that_overflows_is_refused():
     action = np.zeros(7, np.longdouble)
     action[0] = np.longdouble("1e4000")
@@ -103,7 +118,9 @@ def test_rotation_is_clipped_per_axis_and_the_gripper_to_its_ends():
 
 
 @given(hnp.arrays(np.float64, 7, elements=st.floats(width=64)))
-def test_whatever_passes_is_inside_the_box_after_clipping_and_clipping_twice_changes_nothing(array):
+def test_whatever_passes_is_inside_the_box_after_clipping_and_clipping_twice_changes_nothing(
+    array,
+):
     action, cause = sanitise(array)
     if cause is None:
         clipped, _ = clip_to_box(_CONFIG, action)

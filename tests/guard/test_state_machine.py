@@ -44,9 +44,11 @@ class GuardMachine(RuleBasedStateMachine):
             assert not moved
         if before.hold_causes and after.hold_causes and before.is_relaxed:
             assert not moved
-        if before.controller != after.controller and "operator" in (
-            before.controller, after.controller
-        ) and not after.accepted_this_tick:
+        if (
+            before.controller != after.controller
+            and "operator" in (before.controller, after.controller)
+            and not after.accepted_this_tick
+        ):
             assert relaxed or after.latched or before.is_relaxed
         rows = (self.measured[None], command.joints_rad[None], command.tool_target[None])
         if after.accepted_this_tick:
@@ -129,7 +131,5 @@ class GuardMachine(RuleBasedStateMachine):
         assert 0.0 <= state.gripper_target <= 1.0
 
 
-GuardMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None
-)
+GuardMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestAnySequenceOfEvents = GuardMachine.TestCase

@@ -5,7 +5,15 @@ import pytest
 
 from robot_agent.core.errors import InputError
 from robot_agent.guard.state import initial_state
-from tests.guard.paper_arm import MS, START_NS, TICK_NS, WORK_RAD, PaperArm, make_action, make_measured
+from tests.guard.paper_arm import (
+    MS,
+    START_NS,
+    TICK_NS,
+    WORK_RAD,
+    PaperArm,
+    make_action,
+    make_measured,
+)
 
 
 def _at_age(age_ns: int) -> PaperArm:
@@ -52,8 +60,17 @@ def test_joint_states_from_the_future_are_not_believed(future_ns):
 
 @pytest.mark.parametrize(
     "joints",
-    [None, [0.1] * 6, np.ones(5), np.ones((6, 1)), np.ones(6, int), np.full(6, np.nan), "six",
-     np.array([0.1, 0.1, np.inf, 0, 0, 0]), np.array([0.0, 0.0, 1.8, 0.0, 0.0, 0.0])],
+    [
+        None,
+        [0.1] * 6,
+        np.ones(5),
+        np.ones((6, 1)),
+        np.ones(6, int),
+        np.full(6, np.nan),
+        "six",
+        np.array([0.1, 0.1, np.inf, 0, 0, 0]),
+        np.array([0.0, 0.0, 1.8, 0.0, 0.0, 0.0]),
+    ],
 )
 def test_joint_states_that_cannot_be_true_stop_the_arm_and_are_not_used(joints):
     arm = PaperArm()
