@@ -79,14 +79,17 @@ class PolicySlot:
         with self._lock:
             if self._candidate is not None:
                 watch = Stopwatch()
-                self._previous, self._active = self._active, self._candidate
-                self._candidate = None
+                is_return = self._candidate is self._previous
+                self._previous = None if is_return else self._active
+                self._active, self._candidate = self._candidate, None
                 self._swapped += 1
                 self._last_swap_s = watch.seconds()
             return self._active
 
     def roll_back(self) -> None:
         """Let the previous policy take over at the next boundary; a waiting offer is dropped.
+
+        The weights that were left are forgotten: a second roll-back never returns to them.
 
         Raises:
             SwapRefusedError: There is no previous policy.

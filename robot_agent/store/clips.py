@@ -5,6 +5,7 @@ Columns: `[dx dy dz droll dpitch dyaw gripper base_x base_y base_yaw]`, metres x
 gripper -1 = open and +1 = closed, the last three 0. Row t is the action taken from frame t.
 """
 
+import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def actions_from_columns(columns: NDArray[np.float32], name: str) -> FloatArray:
     wide = columns.astype(np.float64)
     limits = np.array([_LIMIT_M] * 3 + [_LIMIT_RAD] * 3 + [1.0] + [0.0] * 3) + _SLACK
     if not np.isfinite(wide).all() or (np.abs(wide) > limits).any():
-        worst = int(np.nanargmax(np.abs(np.where(np.isfinite(wide), wide, np.inf)).max(axis=0)))
+        excess = np.abs(np.where(np.isfinite(wide), wide, np.inf)).max(axis=0) - limits
+        worst = int(np.argmax(excess))
         raise EpisodeFormatError(
             f"{name}: column {worst} reaches {np.abs(wide[:, worst]).max():.3f}, must be finite "
             f"and at most {limits[worst]:.2f}. Are the actions scaled?"
@@ -119,7 +121,7 @@ def columns_from_actions(actions: FloatArray) -> NDArray[np.float32]:
 
 def _read_columns(path: Path) -> NDArray[np.float32]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             return np.asarray(archive["arr_0"], np.float32)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise EpisodeFormatError(
@@ -129,7 +131,9 @@ def _read_columns(path: Path) -> NDArray[np.float32]:
 
 def _read_video(path: Path) -> ImageArray:
     try:
-        with av.open(str(path)) as container:
+        content = path.read_bytes()
+        _require_whole_boxes(content)
+        with av.open(io.BytesIO(content), "r") as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
             expected = container.streams.video[0].frames
     except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
@@ -142,6 +146,26 @@ def _read_video(path: Path) -> ImageArray:
             f"The file was cut: copy it again or leave it out."
         )
     return np.stack(frames).astype(np.uint8, copy=False)
+
+
+def _require_whole_boxes(content: bytes) -> None:
+    """Raise ValueError unless the top-level boxes of an MP4 fill the file exactly.
+
+    Source: ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size when the first is 1, 0 = to the
+    end of the file.
+    """
+    offset = 0
+    while 0 <= offset < len(content):
+        size = int.from_bytes(content[offset : offset + 4], "big")
+        if size == 1:
+            size = int.from_bytes(content[offset + 8 : offset + 16], "big")
+        if size == 0:
+            return
+        if size < 8:
+            raise ValueError(f"box of {size} bytes at {offset}")
+        offset += size
+    if offset != len(content):
+        raise ValueError(f"{len(content)} bytes, must be {offset}")
 
 
 def _write_video(path: Path, frames: ImageArray) -> None:
