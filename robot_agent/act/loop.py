@@ -57,7 +57,7 @@ def run_episode(
     numbering: Numbering,
     infer: Infer = infer_here,
     is_cancelled: Callable[[], bool] = lambda: False,
-    on_step: Callable[[int, Proposal], None] = lambda step, proposal: None,
+    on_step: Callable[[int, Proposal], None] = lambda *_: None,
 ) -> int:
     """Run one episode and return the number of actions that were executed.
 

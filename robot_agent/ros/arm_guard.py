@@ -1,4 +1,4 @@
-"""Node `arm_guard`: the only publisher of arm commands; every decision is in `robot_agent.guard`."""
+"""Node `arm_guard`: the only publisher of arm commands; decisions are in `robot_agent.guard`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from robot_agent.ros.guard_message import guard_message
 from robot_agent.ros.guard_thread import GuardThread
 from robot_agent.ros.params import setting
 
@@ -257,27 +258,11 @@ class ArmGuardNode(LifecycleNode):
         is_due = now_ns - self._published_ns >= 1e9 / self._config.state_hz
         if state.accepted_this_tick or key != self._published or is_due:
             self._published, self._published_ns = key, now_ns
-            self._state.publish(self._message(now_ns, state, inputs))
-
-    def _message(self, now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
-        guard = self._guard
-        message = GuardState(stamp_ns=now_ns, mode=state.mode, controller=state.controller)
-        message.latched = bool(state.latched)
-        message.causes = [*state.latched, *state.hold_causes]
-        message.weights_version = state.last_version
-        message.sequence = max(state.last_sequence, 0)
-        if inputs.proposal is not None and inputs.proposal.sequence == state.last_sequence:
-            message.chunk_id = inputs.proposal.chunk_id
-        message.proposed, message.sent = state.proposed.tolist(), state.sent.tolist()
-        message.changes = list(state.changes)
-        message.joint_target_rad = state.joint_target.tolist()
-        message.tool_target_m = state.T_target[:3, 3].tolist()
-        message.gripper_target = float(state.gripper_target)
-        message.ticks = state.counters.ticks
-        message.accepted, message.rejected = state.counters.accepted, state.counters.rejected
-        if guard is not None:
-            message.late_ticks, message.starved = guard.lateness.late_ticks, guard.starved_ticks
-        return message
+            message = guard_message(now_ns, state, inputs)
+            if self._guard is not None:
+                message.late_ticks = self._guard.lateness.late_ticks
+                message.starved = self._guard.starved_ticks
+            self._state.publish(message)
 
     def _report(self) -> Report:
         guard = self._guard

@@ -1,8 +1,8 @@
 """Conversions between ROS messages and the types of `core`.
 
-`header.stamp` of every message of this project counts nanoseconds of the clock that all nodes share
-(CLOCK_MONOTONIC, scaled in fast simulation), not wall time: ages then need no clock
-synchronisation and survive a change of the wall clock.
+`header.stamp` of every message counts nanoseconds of the clock that all nodes share
+(CLOCK_MONOTONIC, scaled in fast simulation), not wall time: ages then need no clock synchronisation
+and survive a change of the wall clock.
 """
 
 import array
@@ -66,15 +66,15 @@ def from_image(message: Any) -> ImageArray:
     return image if message.encoding == "rgb8" else image[:, :, ::-1].copy()
 
 
-def to_camera_info(width: int, height: int, K: FloatArray, stamp_ns: int) -> Any:
-    """Return a CameraInfo of an undistorted pinhole camera with intrinsics K (3, 3) [px]."""
+def to_camera_info(width: int, height: int, intrinsics: FloatArray, stamp_ns: int) -> Any:
+    """Return a CameraInfo of an undistorted pinhole camera with intrinsics (3, 3) [px]."""
     info = CameraInfo(width=width, height=height, distortion_model="plumb_bob")
     info.header.frame_id = topics.CAMERA_FRAME
     info.header.stamp = to_stamp(stamp_ns)
     info.d = [0.0] * 5
-    info.k = [float(value) for value in K.reshape(-1)]
+    info.k = [float(value) for value in intrinsics.reshape(-1)]
     info.r = [float(value) for value in np.eye(3).reshape(-1)]
-    info.p = [float(value) for value in np.hstack([K, np.zeros((3, 1))]).reshape(-1)]
+    info.p = [float(value) for value in np.hstack([intrinsics, np.zeros((3, 1))]).reshape(-1)]
     return info
 
 

@@ -126,6 +126,7 @@ class GuardThread:
         return self._ticker.is_running
 
     def _tick(self, due_ns: int, late_ns: int) -> None:
+        del due_ns
         if self.state is None:
             return
         self.lateness.add(late_ns, self._late_ns)

@@ -70,7 +70,7 @@ class PolicyNode(LifecycleNode):
             topics.RUN_TASK,
             self._execute,
             goal_callback=self._on_goal,
-            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )
         self.create_timer(0.2, self._publish_when_idle)

@@ -72,7 +72,7 @@ class PolicyRunner:
         return self._lock.locked()
 
     def swap_if_idle(self) -> bool:
-        """Let a waiting candidate take over at once when no episode runs; return whether it did."""
+        """Let a waiting candidate take over at once when no episode runs; return whether."""
         if not self._lock.acquire(blocking=False):
             return False
         try:

@@ -1,5 +1,6 @@
 """Starts and ends a node: one executor, one thread for callbacks, and work beside it."""
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,8 @@ from rclpy.task import Future
 from robot_agent.core.errors import RobotAgentError
 from robot_agent.ros import environment
 
+PARENT_VARIABLE = "ROBOT_AGENT_PARENT"
+"""Set by the supervisor to its process id; a node does not outlive it."""
 _SIGNAL_CHECK_S = 0.1
 """Python runs a signal's handler only between waits of the executor."""
 
@@ -45,7 +48,7 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
     try:
         node = make()
         executor.add_node(node)
-        while not is_told_to_end.is_set():
+        while not is_told_to_end.is_set() and not _is_orphan():
             executor.spin_once(timeout_sec=_SIGNAL_CHECK_S)
     except RobotAgentError as error:
         sys.stderr.write(f"{error}\n")
@@ -56,6 +59,12 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _is_orphan() -> bool:
+    """Return whether the supervisor that started this process is gone."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    return parent is not None and os.getppid() != int(parent)
 
 
 def in_thread(node: Any, work: Callable[[], Any], name: str) -> Any:

@@ -1,0 +1,69 @@
+"""Runs one node by name: the composition root of the processes.
+
+python -m robot_agent.node arm_guard --ros-args -r __ns:=/wx250s
+"""
+
+import sys
+from collections.abc import Sequence
+
+from robot_agent.core.errors import ConfigError
+
+NAMES = ("sim_world", "camera", "arm_guard", "policy", "recorder", "adaptation")
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Run the node called `name` until it is told to end; return the exit status.
+
+    Raises:
+        ConfigError: No node has this name; lists them.
+    """
+    words = [name, *arguments]
+    match name:
+        case "sim_world":
+            from robot_agent.ros import sim_world
+
+            return sim_world.main(words)
+        case "camera":
+            from robot_agent.ros import camera
+
+            return camera.main(words)
+        case "arm_guard":
+            from robot_agent.ros import arm_guard
+
+            return arm_guard.main(words)
+        case "policy":
+            return _policy(words)
+        case "recorder":
+            from robot_agent.ros import recorder
+
+            return recorder.main(words)
+        case "adaptation":
+            from robot_agent.ros import adaptation
+
+            return adaptation.main(words)
+    raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
+
+
+def _policy(words: Sequence[str]) -> int:
+    from robot_agent.compose import load_policy
+    from robot_agent.ros import policy
+    from robot_agent.ros.weights import ReleaseWeights
+
+    return policy.main(lambda releases: ReleaseWeights(releases, load_policy), words)
+
+
+def policy() -> int:
+    """Run the policy node with the arguments of this process; for the console script."""
+    return _policy(sys.argv)
+
+
+def main() -> int:
+    """Run the node that the first argument names."""
+    if len(sys.argv) < 2:
+        sys.stderr.write(f"usage: python -m robot_agent.node {{{','.join(NAMES)}}} ...\n")
+        return 2
+    return run(sys.argv[1], sys.argv[2:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

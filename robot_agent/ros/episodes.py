@@ -1,0 +1,182 @@
+"""One recorded episode from start to end, through the nodes; for the client and for `adapt`."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from robot_agent_interfaces.action import RunTask
+
+from robot_agent.core.errors import ArmFaultError
+from robot_agent.ros import topics
+from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
+from robot_agent.sim.scenes import task_of
+
+_HELD_REPORTS = 4
+"""Reports of sim/state in a row, 0.1 s apart, that make a success count and end the episode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeOrder:
+    """What to run."""
+
+    instruction: str
+    seed: int = 0
+    max_steps: int = 30
+    scene: str = ""
+    is_simulated: bool = True
+    """Put the simulated world to the start of `seed`, and let its truth judge."""
+    is_recorded: bool = True
+
+
+@dataclass(frozen=True)
+class EpisodeReport:
+    """What came of it."""
+
+    episode_id: str
+    outcome: str
+    steps: int
+    weights_version: str
+    message: str
+
+
+class EpisodeCalls:
+    """Runs ordered episodes, one at a time; see `Calls` about threads."""
+
+    def __init__(self, calls: Calls) -> None:
+        """Use these clients."""
+        self._calls = calls
+
+    def run(
+        self,
+        order: EpisodeOrder,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        on_step: Callable[[Any], None] | None = None,
+    ) -> EpisodeReport:
+        """Run one episode; the arm holds afterwards.
+
+        Raises:
+            ArmFaultError: A node does not answer, or refused.
+        """
+        task = task_of(order.instruction) if order.is_simulated else ""
+        if order.is_simulated:
+            self.reset_world(order.seed, order.scene, task)
+        if order.is_recorded:
+            self._start(order)
+        result, is_success = None, False
+        try:
+            result, is_success = self._run_task(order, is_cancelled, on_step)
+        finally:
+            outcome = self._outcome(order, result, is_success)
+            episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
+        message = "; ".join(text for text in (result.message, note) if text)
+        if is_success:
+            message = note
+        return EpisodeReport(
+            episode_id, outcome, int(result.steps), str(result.weights_version), message
+        )
+
+    def reset_world(self, seed: int, scene: str, task: str) -> None:
+        """Put the simulated world to a start, with the guard inactive, and arm the guard again.
+
+        Joints that jump are a fault to an active guard. Its latch outlives this, on purpose.
+        """
+        calls = self._calls
+        if calls.state_of("arm_guard") == ACTIVE and not calls.change_state(
+            "arm_guard", DEACTIVATE
+        ):
+            raise ArmFaultError("arm_guard: cannot be deactivated. Check its log.")
+        answer = calls.call(topics.SIM_RESET, seed=seed, scene=scene, task=task)
+        if not answer.success:
+            raise ArmFaultError(f"{topics.SIM_RESET}: {answer.message}")
+        calls.forget(topics.SIM_STATE)
+        calls.wait_for(topics.SIM_STATE, lambda truth: truth.task == task and truth.step > 0, 10.0)
+        calls.forget(topics.GUARD_STATE)
+        self.activate_guard()
+
+    def activate_guard(self, attempts: int = 5) -> None:
+        """Activate the guard; a first attempt may come before the first joint states."""
+        calls = self._calls
+        for _ in range(attempts):
+            if calls.change_state("arm_guard", ACTIVATE):
+                calls.wait_for(topics.GUARD_STATE, lambda state: state.ticks > 0, 5.0)
+                return
+            calls.wait_for(topics.SIM_STATE, lambda truth: truth.step >= 0, 5.0)
+        raise ArmFaultError("arm_guard: cannot be activated. Is the driver running? See its log.")
+
+    def _start(self, order: EpisodeOrder) -> None:
+        answer = self._calls.call(
+            topics.EPISODE_START,
+            instruction=order.instruction,
+            scene=order.scene,
+            allow_unknown_task=True,
+        )
+        if not answer.success:
+            raise ArmFaultError(f"{topics.EPISODE_START}: {answer.message}")
+
+    def _end(self, order: EpisodeOrder, outcome: str) -> tuple[str, str]:
+        judge = "sim" if order.is_simulated and outcome in ("success", "failure") else ""
+        answer = self._calls.call(
+            topics.EPISODE_END, timeout_s=30.0, outcome=outcome, judged_by=judge
+        )
+        if answer.success:
+            return str(answer.episode_id), str(answer.message)
+        return "", f"not recorded: {answer.message}"
+
+    def _run_task(
+        self,
+        order: EpisodeOrder,
+        is_cancelled: Callable[[], bool],
+        on_step: Callable[[Any], None] | None,
+    ) -> tuple[Any, bool]:
+        calls = self._calls
+        goal = RunTask.Goal(
+            instruction=order.instruction, max_steps=order.max_steps, seed=order.seed
+        )
+        if not calls.run_task.wait_for_server(10.0):
+            raise ArmFaultError(
+                "run_task: no such action within 10 s. Is the policy node running?"
+            )
+        feedback = None if on_step is None else lambda message: on_step(message.feedback)
+        handle = calls.wait(
+            calls.run_task.send_goal_async(goal, feedback_callback=feedback), 10.0, "run_task"
+        )
+        if not handle.accepted:
+            raise ArmFaultError("run_task: refused; the policy node is not active or is busy.")
+        return self._follow(order, handle, is_cancelled)
+
+    def _follow(
+        self, order: EpisodeOrder, handle: Any, is_cancelled: Callable[[], bool]
+    ) -> tuple[Any, bool]:
+        """Wait for the end of a goal; cancel it when told to, or when the truth says success."""
+        result, held, seen_step, is_told = handle.get_result_async(), 0, -1, False
+        while not result.done():
+            truth = self._calls.newest(topics.SIM_STATE) if order.is_simulated else None
+            if truth is not None and truth.step != seen_step:
+                seen_step, held = truth.step, held + 1 if truth.success else 0
+            if not is_told and (is_cancelled() or held >= _HELD_REPORTS):
+                self._calls.wait(handle.cancel_goal_async(), 10.0, "run_task cancel")
+                is_told = True
+            _pause(result)
+        answer = result.result()
+        was_cancelled = answer.status == GoalStatus.STATUS_CANCELED and held < _HELD_REPORTS
+        return answer.result, held >= _HELD_REPORTS and not was_cancelled
+
+    def _outcome(self, order: EpisodeOrder, result: Any, is_success: bool) -> str:
+        """Return the outcome; the truth of the simulation at the end counts where there is one."""
+        if is_success:
+            return "success"
+        if result is None or result.outcome == "abort":
+            return "abort"
+        if not order.is_simulated:
+            return str(result.outcome)
+        truth = self._calls.newest(topics.SIM_STATE)
+        return "success" if truth is not None and truth.success else "failure"
+
+
+def _pause(future: Any, seconds: float = 0.05) -> None:
+    """Wait for a future, a moment at most."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    done.wait(seconds)
