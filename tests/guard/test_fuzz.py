@@ -98,6 +98,7 @@ def test_twenty_thousand_proposals_give_no_unsafe_command(part):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute on an idle core, many on a busy one
 def test_a_million_proposals_give_no_unsafe_command():
     rng = np.random.default_rng(7)
     states = _poses(rng, 300)
