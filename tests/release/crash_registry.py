@@ -50,7 +50,7 @@ def climb(root: Path, folder: Path) -> Callable[[Callable[[str], None]], None]:
     return action
 
 
-def problems(folder: Path, labels: list[str], acknowledged: list[str]) -> list[str]:
+def problems(scratch: Path, folder: Path, labels: list[str], acknowledged: list[str]) -> list[str]:
     """Return what a crash broke: not back on the last GOOD, or unable to go on."""
     try:
         registry = Registry(folder, KEYRING, CONFIG)
@@ -62,6 +62,8 @@ def problems(folder: Path, labels: list[str], acknowledged: list[str]) -> list[s
             found.append(f"lost {labels[1]}, which had become good")
         registry.load(booted)
         registry.healthy()
+        if booted == labels[0] and releases.states.get(labels[1]) in {None, State.FETCHED}:
+            registry.load(registry.publish(scratch / "b2"))  # what was cut off can be done again
         registry.collect_garbage()
         hidden = [p.name for p in (folder / "bundles").iterdir() if p.name.startswith(".")]
         found += [f"left {name}" for name in hidden]
@@ -84,7 +86,9 @@ def sweep(kind: str, stride: int, scratch: Path) -> dict[str, object]:
         folder = scratch / str(next(_FOLDERS))
         shutil.copytree(scratch / "begun", folder)
         outcome = run_to_point(climb(scratch, folder), point, error)
-        bad += [f"point {point}: {p}" for p in problems(folder, labels, outcome.acknowledged)]
+        bad += [
+            f"point {point}: {p}" for p in problems(scratch, folder, labels, outcome.acknowledged)
+        ]
         if error is None and not outcome.killed:
             bad.append(f"point {point}: was not killed")
         shutil.rmtree(folder)

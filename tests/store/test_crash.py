@@ -72,13 +72,15 @@ def check_after(folder: Path) -> None:
     assert "first" in store.list()
     recover(store)
     for name in store.list():
-        assert_same(store.load(name), make_episode(name, 2, (4, 4)))
+        episode = store.load(name)
+        if not name.endswith("-salvaged"):
+            assert_same(episode, make_episode(name, 2, (4, 4)))
 
 
 RULES = ("write:signal=SIGKILL:when=3", "fsync:error=EIO:when=1", "write:error=ENOSPC:when=4")
 ALL_RULES = [
     f"{call}:{effect}:when={n}"
-    for call, count in (("write", 22), ("fsync", 4), ("rename", 1), ("openat", 4))
+    for call, count in (("write", 19), ("fsync", 4), ("rename", 1), ("openat", 4))
     for effect in ("signal=SIGKILL", "error=ENOSPC")
     for n in range(1, count + 1)
 ]
