@@ -3,6 +3,7 @@
 Axis letters: N episodes, B batch, T time, U unrolled steps, C H W picture, A action, P state.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,11 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from robot_agent.models.scaling import scale_actions, scale_states, to_unit
+from robot_agent.core.bridge_action import bridge_state
+from robot_agent.core.errors import InputError
+from robot_agent.core.types import Episode
+from robot_agent.models.scaling import resize_squashed, scale_actions, scale_states, to_unit
+from robot_agent.models.tiny_world import SIZE_PX
 
 
 @dataclass(eq=False)
@@ -92,3 +97,36 @@ def concatenate(first: Window, second: Window) -> Window:
     """Join two batches of windows of the same unroll."""
     pairs = ((getattr(first, name), getattr(second, name)) for name in first.__dict__)
     return Window(*(torch.cat(pair) for pair in pairs))
+
+
+def episodes_from_store(episodes: Sequence[Episode]) -> Episodes:
+    """Return recorded episodes, of any length and picture size, padded to the longest.
+
+    Raises:
+        InputError: There is no episode.
+    """
+    if not episodes:
+        raise InputError("no episodes: at least 1 is needed. Record some: robot-agent capture")
+    longest = max(episode.num_steps for episode in episodes)
+    count = len(episodes)
+    images = np.zeros((count, longest + 1, SIZE_PX, SIZE_PX, 3), np.uint8)
+    states, actions = np.zeros((count, longest + 1, 7)), np.zeros((count, longest, 7))
+    for row, episode in enumerate(episodes):
+        steps = episode.num_steps
+        for t in range(steps + 1):
+            images[row, t] = resize_squashed(episode.images[t], SIZE_PX)
+            states[row, t] = bridge_state(episode.joints_rad[t], float(episode.gripper[t]))
+        actions[row, :steps] = episode.actions
+    return Episodes(
+        images_NTHWC=torch.from_numpy(images),
+        states_NTP=scale_states(states),
+        actions_NTA=scale_actions(actions),
+        lengths_N=torch.tensor([episode.num_steps for episode in episodes]),
+    )
+
+
+def subset(episodes: Episodes, rows: Sequence[int]) -> Episodes:
+    """Return some of the episodes."""
+    index = torch.tensor(list(rows), dtype=torch.long)
+    picked = {k: None if v is None else v[index] for k, v in episodes.__dict__.items()}
+    return Episodes(**picked)

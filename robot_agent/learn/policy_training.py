@@ -25,8 +25,8 @@ class PolicyTrainingConfig:
     batch: int = 128
     softness: float = 0.045
     """Width of the target around the demonstrated value, in units of [-1, 1]."""
-    brightness: float = 0.1
-    """Augmentation: random gain of each colour channel."""
+    color: float = 0.35
+    """Augmentation: spread of the random matrix that mixes the colour channels."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -48,17 +48,29 @@ def train_policy(
 
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
         images, tasks, chunks = draw_chunks(demonstrations, config.batch, rng)
-        gain = 1.0 + config.brightness * (
-            2.0 * torch.rand(len(images), 3, 1, 1, generator=generator) - 1.0
-        )
+        images = recolor(images, config.color, generator)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = policy(images * gain, tasks).float()
+            logits = policy(images, tasks).float()
         loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
         return loss, {"loss": float(loss.detach())}
 
     metrics = fit(policy.parameters(), loss_of_step, config.fit, report=report)
     policy.eval()
     return metrics
+
+
+def recolor(images_BCHW: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """Return pictures whose colours went through a random linear map, one per picture.
+
+    The contrast around grey is turned, mixed and scaled, so that shapes keep and colours lose
+    their meaning: half of the pictures strongly, the rest slightly.
+    """
+    count = len(images_BCHW)
+    strength = torch.rand(count, 1, 1, generator=generator).square() * 2.0 * spread
+    mixing = torch.eye(3) + strength * torch.randn(count, 3, 3, generator=generator)
+    offset = 0.5 * strength * torch.randn(count, 3, 1, generator=generator)
+    flat = (images_BCHW - 0.5).flatten(2)
+    return (mixing @ flat + offset + 0.5).clamp(0.0, 1.0).view_as(images_BCHW)
 
 
 def draw_chunks(

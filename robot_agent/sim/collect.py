@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from robot_agent.core.types import FloatArray, ImageArray
 from robot_agent.sim.demonstrator import (
@@ -148,3 +150,12 @@ def _record(
         np.array(_TASKS.index(task)),
         np.array(valid),
     )
+
+
+def save_recording(path: Path, recording: Recording) -> None:
+    """Write a recording as safetensors that appears by one rename."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in vars(recording).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_suffix(".tmp")
+    save_file(arrays, staging)
+    staging.replace(path)

@@ -1,0 +1,192 @@
+"""The one file that names concrete classes: makes policies, teams, releases and the slow loop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from robot_agent.core.errors import ConfigError
+from robot_agent.core.protocols import Policy
+from robot_agent.core.types import Observation
+
+if TYPE_CHECKING:
+    from robot_agent.learn.budget import Say
+    from robot_agent.learn.imagine import Start
+    from robot_agent.learn.improve import ImproveConfig, Order, Slow
+    from robot_agent.learn.source import EpisodeSource
+    from robot_agent.models.tiny_team import TinyTeam
+
+ASSETS = Path(__file__).parent / "assets"
+KEYRING = "keyring.json"
+TRAINER_KEY, OPERATOR_KEY = "trainer.pem", "operator.pem"
+
+
+def load_policy(bundle: Path) -> Policy:
+    """Return the policy in a release's folder after every check of the bundle.
+
+    Raises:
+        BundleRejectedError: Names the file, the check, the value and the limit.
+        ConfigError: No keyring lies beside the registry that holds the bundle.
+    """
+    from robot_agent.learn.desk import policy_of
+    from robot_agent.models.tiny_vla import TinyVla
+    from robot_agent.release.bundle_reader import read_bundle
+    from robot_agent.release.signing import load_keyring
+
+    found = read_bundle(bundle, load_keyring(find_keyring(bundle)))
+    instructions = tuple(found.manifest.provenance["instructions"])
+    return TinyVla(
+        policy_of(found), instructions, version=found.label, normalization=found.normalization
+    )
+
+
+def find_keyring(bundle: Path) -> Path:
+    """Return the keyring of the registry that holds a bundle."""
+    for folder in bundle.resolve().parents[:3]:
+        if (folder / KEYRING).exists():
+            return folder / KEYRING
+    raise ConfigError(
+        f"{bundle}: no {KEYRING} in the folders above it. Make releases with: robot-agent up --sim"
+    )
+
+
+def load_team(assets: Path = ASSETS) -> "TinyTeam":
+    """Return the shipped networks of the tiny tier."""
+    from robot_agent.models.tiny_team import load_team as load
+
+    return load(assets)
+
+
+def ensure_releases(folder: Path) -> str:
+    """Make a registry with the shipped policy as its factory release; return what acts.
+
+    Keys are made on this machine at the first start: the operator's signs the factory release,
+    the trainer's signs candidates.
+    """
+    from robot_agent.learn.desk import bundle_contents
+    from robot_agent.release.bundle import write_bundle
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import (
+        create_key,
+        load_key,
+        load_keyring,
+        save_keyring,
+        trusted,
+    )
+
+    keys = folder / "keys"
+    if not (keys / TRAINER_KEY).exists():
+        create_key(keys / TRAINER_KEY)
+    if not (keys / OPERATOR_KEY).exists():
+        create_key(keys / OPERATOR_KEY)
+    operator, trainer = load_key(keys / OPERATOR_KEY), load_key(keys / TRAINER_KEY)
+    if not (folder / KEYRING).exists():
+        save_keyring(folder / KEYRING, trusted((operator, "operator"), (trainer, "trainer")))
+    registry = Registry(folder, load_keyring(folder / KEYRING))
+    if registry.current():
+        return registry.current()
+    team = load_team()
+    contents = bundle_contents(
+        team.policy,
+        np.stack([start.observation.image_hwc for start in home_starts()]),
+        version=1,
+        parent="",
+        provenance={"assets": dict(team.hashes)},
+        report={},
+    )
+    source = folder / "factory"
+    if not source.exists():
+        write_bundle(source, contents, operator)
+    return registry.install_factory(source)
+
+
+def home_starts(assets: Path = ASSETS) -> "list[Start]":
+    """Return shipped observations of the home scene, each with every instruction in turn."""
+    from safetensors.numpy import load_file
+
+    from robot_agent.learn.imagine import Start
+    from robot_agent.models.tiny_team import INSTRUCTIONS
+
+    arrays = load_file(assets / "home.safetensors")
+    return [
+        Start(
+            Observation(
+                image_hwc=image, joints_rad=joints, gripper=float(gripper), stamp_ns=0
+            ),
+            index % len(INSTRUCTIONS),
+        )
+        for index, (image, joints, gripper) in enumerate(
+            zip(arrays["images"], arrays["joints_rad"], arrays["gripper"], strict=True)
+        )
+    ]
+
+
+def compose_slow_loop(
+    robot: "EpisodeSource",
+    run: Path,
+    store: Path,
+    releases: Path,
+    replay: Path,
+    minutes: float,
+    say: "Say",
+    config: "ImproveConfig",
+) -> "Slow":
+    """Return the slow loop over a robot; every part is the tiny tier's."""
+    from robot_agent.core.config import to_plain
+    from robot_agent.learn.budget import Budget
+    from robot_agent.learn.data import load_recording
+    from robot_agent.learn.desk import DeskConfig, TinyDesk
+    from robot_agent.learn.improve import Slow
+    from robot_agent.learn.journal import RunFolder
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import load_key, load_keyring
+    from robot_agent.store.episode_store import EpisodeStore
+
+    ensure_releases(releases)
+    team = load_team()
+    keyring = load_keyring(releases / KEYRING)
+    provenance = {
+        "assets": dict(team.hashes),
+        "config": to_plain(config),
+        "seed": config.seed,
+    }
+    desk = TinyDesk(
+        Registry(releases, keyring),
+        keyring,
+        load_key(releases / "keys" / TRAINER_KEY),
+        run / "candidates",
+        home_starts(),
+        DeskConfig(imagine=config.practice.imagine),
+        provenance,
+    )
+    return Slow(
+        robot=robot,
+        store=EpisodeStore(store),
+        team=team,
+        replay=load_recording(replay, use_valid=False),
+        desk=desk,
+        run=RunFolder(run),
+        budget=Budget(minutes, say),
+    )
+
+
+def ensure_replay(path: Path, num: int = 120, seed: int = 90) -> Path:
+    """Make the replay of broad simulated play that keeps finetuning from forgetting, once."""
+    from robot_agent.sim.collect import collect_play, save_recording
+
+    if not path.exists():
+        save_recording(path, collect_play(num, seed, steps=20))
+    return path
+
+
+def make_order(scene: str, instructions: Sequence[str], max_real_episodes: int) -> "Order":
+    """Return a checked order; InputError names an instruction that is empty or unknown."""
+    from robot_agent.learn.improve import Order
+    from robot_agent.models.tiny_team import INSTRUCTIONS
+    from robot_agent.models.tiny_vla import instruction_id
+
+    wanted = tuple(
+        INSTRUCTIONS[instruction_id(instruction, INSTRUCTIONS)] for instruction in instructions
+    )
+    return Order(scene, wanted or INSTRUCTIONS, max_real_episodes)

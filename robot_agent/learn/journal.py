@@ -1,0 +1,88 @@
+"""The run folder of an adaptation: what each round did, durable, so that it can resume."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save
+from torch import nn
+
+from robot_agent.core.errors import EpisodeFormatError
+from robot_agent.store.durable import replace_file, storage_errors
+
+
+@dataclass(kw_only=True)
+class RoundRecord:
+    """One round, as it goes into the report."""
+
+    index: int
+    version_before: str
+    version_after: str = ""
+    """Empty when the gate or the robot refused."""
+    episodes: list[str] = field(default_factory=list)
+    real_outcomes: list[bool] = field(default_factory=list)
+    """Of `episodes`, by the held-out judge or a person."""
+    gaps: list[str] = field(default_factory=list)
+    trust: dict[str, Any] = field(default_factory=dict)
+    trusted: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+    imagined_after: dict[str, float] = field(default_factory=dict)
+    """Closed-loop success in imagination per task with the new weights."""
+    gate: list[dict[str, object]] = field(default_factory=list)
+    seconds: float = 0.0
+    """From the start of the adaptation to the swap."""
+    final_episodes: list[str] = field(default_factory=list)
+    final_outcomes: list[bool] = field(default_factory=list)
+    final_gaps: list[str] = field(default_factory=list)
+
+
+class RunFolder:
+    """Files of one adaptation; every one appears whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, made when missing."""
+        self.folder = folder
+        with storage_errors("making a run folder", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def save_round(self, record: RoundRecord) -> None:
+        """Write a finished round."""
+        content = json.dumps(dataclasses.asdict(record), indent=1).encode()
+        self._write(f"round_{record.index}.json", content)
+
+    def load_rounds(self) -> list[RoundRecord]:
+        """Return the finished rounds in order."""
+        records: list[RoundRecord] = []
+        while (path := self.folder / f"round_{len(records)}.json").exists():
+            try:
+                records.append(RoundRecord(**json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, TypeError) as error:
+                raise EpisodeFormatError(
+                    f"{path}: is no record of a round ({error}). Move it away and resume."
+                ) from error
+        return records
+
+    def save_worlds(self, worlds: Sequence[nn.Module], index: int) -> None:
+        """Keep the finetuned members of a round."""
+        for member, world in enumerate(worlds):
+            tensors = {k: v.contiguous() for k, v in world.state_dict().items()}
+            self._write(f"world_{index}_{member}.safetensors", save(tensors))
+
+    def save_clip(self, frames: NDArray[np.uint8], index: int) -> None:
+        """Keep an imagined episode as one tall picture, for the report."""
+        if not len(frames):
+            return
+        path = self.folder / f"imagined_{index}.png"
+        with storage_errors("writing a clip", path):
+            Image.fromarray(np.concatenate(list(frames))).save(path)
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        with storage_errors("writing a run", path):
+            replace_file(path, content)

@@ -1,0 +1,122 @@
+"""A burst of practice: imagine, judge, update, until the iterations or the time are used up."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robot_agent.core.config import require_range
+from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner
+from robot_agent.learn.imagine import ImagineConfig, Rollouts, Start, imagine
+from robot_agent.models.classifier_judge import ClassifierJudge
+from robot_agent.models.tiny_imagination import TinyImagination
+from robot_agent.models.tiny_policy import TinyPolicy
+
+OnIteration = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PracticeConfig:
+    """How long and how wide one burst is."""
+
+    iterations: int = 20
+    starts: int = 8
+    """Start frames per iteration, instructions mixed."""
+    group: int = 8
+    """Rollouts of each start frame; advantages are relative to them."""
+    imagine: ImagineConfig = field(default_factory=ImagineConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("iterations", self.iterations, 1, 10_000)
+        require_range("starts", self.starts, 1, 512)
+        require_range("group", self.group, 2, 64)
+
+
+@dataclass(eq=False)
+class PracticeResult:
+    """What a burst showed."""
+
+    curve: list[dict[str, float]]
+    """Metrics of each iteration."""
+    clip: NDArray[np.uint8]
+    """Frames of one imagined episode of the last iteration."""
+
+
+def practise(
+    policy: TinyPolicy,
+    worlds: Sequence[TinyImagination],
+    judge: ClassifierJudge,
+    starts: Sequence[Start],
+    config: PracticeConfig,
+    seed: int,
+    *,
+    on_iteration: OnIteration | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> PracticeResult:
+    """Improve `policy` in place by imagined episodes; one world is drawn for each iteration."""
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    learner = TinyPolicyLearner(policy, config.grpo, config.imagine.temperature)
+    curve: list[dict[str, float]] = []
+    rollouts: Rollouts | None = None
+    for iteration in range(config.iterations):
+        if is_over():
+            break
+        world = worlds[rng.integers(len(worlds))]
+        rollouts = imagine(
+            world,
+            policy,
+            judge,
+            draw_starts(starts, config.starts, rng),
+            config.imagine,
+            group=config.group,
+            version=learner.version,
+            generator=generator,
+        )
+        curve.append(learner.update(rollouts, generator))
+        if on_iteration is not None:
+            on_iteration(iteration + 1, config.iterations, curve[-1])
+    clip = rollouts.clip if rollouts is not None else np.zeros((0, 64, 64, 3), np.uint8)
+    return PracticeResult(curve, clip)
+
+
+def draw_starts(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:
+    """Draw start frames, the instructions in equal shares."""
+    by_task: dict[int, list[Start]] = {}
+    for start in starts:
+        by_task.setdefault(start.instruction_id, []).append(start)
+    tasks = sorted(by_task)
+    chosen = [tasks[i % len(tasks)] for i in range(count)]
+    return [by_task[task][rng.integers(len(by_task[task]))] for task in chosen]
+
+
+def imagined_success(
+    policy: TinyPolicy,
+    world: TinyImagination,
+    judge: ClassifierJudge,
+    starts: Sequence[Start],
+    config: ImagineConfig,
+    seed: int,
+    *,
+    repeats: int = 4,
+) -> dict[int, tuple[float, int]]:
+    """Return closed-loop success (rate, rollouts) in imagination per instruction id."""
+    rollouts = imagine(
+        world,
+        policy,
+        judge,
+        starts,
+        config,
+        group=repeats,
+        version=0,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    ids = rollouts.instructions_B.numpy()
+    return {
+        int(task): (float(rollouts.success_B[ids == task].mean()), int((ids == task).sum()))
+        for task in np.unique(ids)
+    }

@@ -1,0 +1,87 @@
+"""What real episodes say: outcomes by the held-out judge, start frames, and the closed-loop gap."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_agent.core.types import Episode, Observation
+from robot_agent.learn.imagine import Start
+from robot_agent.models.classifier_judge import ClassifierJudge
+from robot_agent.models.scaling import resize_squashed
+from robot_agent.models.tiny_vla import instruction_id
+from robot_agent.models.tiny_world import SIZE_PX
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Imagined against real success of the same weights on one task."""
+
+    instruction: str
+    imagined: float
+    real: float
+    num_real: int
+    stopped: bool
+    """The task is no longer practised: imagination promises what reality does not keep."""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        verdict = "stopped" if self.stopped else "goes on"
+        return (
+            f"{self.instruction}: imagined {self.imagined:.2f}, real {self.real:.2f} "
+            f"of {self.num_real}: {verdict}"
+        )
+
+
+def judged_outcomes(judge: ClassifierJudge, episodes: Sequence[Episode]) -> list[bool]:
+    """Return success of each real episode by its first and last two pictures.
+
+    An outcome that a person gave stands; the judge decides the rest.
+    """
+    outcomes = []
+    for episode in episodes:
+        if episode.judged_by == "operator" and episode.outcome in ("success", "failure"):
+            outcomes.append(episode.outcome == "success")
+            continue
+        frames = [resize_squashed(episode.images[i], SIZE_PX) for i in (0, -2, -1)]
+        score = judge.score(np.stack(frames)[None], [episode.instruction])
+        outcomes.append(bool(score[0] > 0.5))
+    return outcomes
+
+
+def start_frames(episodes: Sequence[Episode], instructions: Sequence[str], known: Sequence[str]) -> list[Start]:
+    """Return the first observation of every episode with every instruction to be practised."""
+    starts = []
+    for episode in episodes:
+        observation = Observation(
+            image_hwc=resize_squashed(episode.images[0], SIZE_PX),
+            joints_rad=episode.joints_rad[0],
+            gripper=float(episode.gripper[0]),
+            stamp_ns=0,
+        )
+        starts += [Start(observation, instruction_id(name, known)) for name in instructions]
+    return starts
+
+
+def closed_loop_gaps(
+    imagined: Mapping[str, float],
+    episodes: Sequence[Episode],
+    outcomes: Sequence[bool],
+    limit: float,
+) -> list[Gap]:
+    """Compare per task; a task whose imagined success exceeds the real by `limit` stops.
+
+    Open-loop replay does not reveal an exploited world model; this does (tiny tier, see
+    DECISIONS.md). Few real episodes are noisy, so one standard error is granted.
+    """
+    gaps = []
+    for instruction, promised in imagined.items():
+        real = [ok for ok, e in zip(outcomes, episodes, strict=True) if e.instruction == instruction]
+        if not real:
+            continue
+        rate = float(np.mean(real))
+        error = float(np.sqrt(0.25 / len(real)))
+        gaps.append(
+            Gap(instruction, promised, rate, len(real), promised - rate > limit + error)
+        )
+    return gaps
