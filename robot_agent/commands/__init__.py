@@ -1,0 +1,1 @@
+"""The commands of `robot-agent`, one module per group; heavy imports wait for the command."""

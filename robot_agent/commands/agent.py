@@ -1,0 +1,171 @@
+"""`up`, `run` and `adapt`: start the nodes, run a task, adapt to a scene."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_agent.commands.interrupt import interruptible
+from robot_agent.commands.options import (
+    add_command,
+    add_config,
+    add_json,
+    add_namespace,
+    add_seed,
+    config_of,
+    number,
+    whole,
+)
+from robot_agent.commands.output import progress, show, table
+from robot_agent.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robot_agent.commands.options import Commands, Parser
+
+_READY_S = 30.0
+
+
+def register(commands: "Commands") -> None:
+    """Add the commands that deal with a running agent."""
+    up = add_command(commands, "up", "start the nodes and watch them until Ctrl-C", _up)
+    body = up.add_mutually_exclusive_group()
+    body.add_argument("--sim", action="store_true", help="on the simulated robot (default)")
+    body.add_argument("--robot", action="store_true", help="on the real robot")
+    add_namespace(up)
+    up.add_argument("--scene", default="home", help="simulated scene (default home)")
+    up.add_argument("--folder", type=Path, default=Path("runs/up"), help="logs and state")
+    up.add_argument("--store", type=Path, help="episode store (default FOLDER/episodes)")
+    up.add_argument("--releases", type=Path, help="release registry (default FOLDER/releases)")
+    add_seed(up)
+    add_config(up)
+
+    run = add_command(commands, "run", "run one episode of a task on the running agent", _run)
+    run.add_argument("--instruction", required=True, help='for example "open the drawer"')
+    run.add_argument("--max-steps", type=whole(1, 1000), default=30, help="steps at 5 Hz")
+    run.add_argument("--no-record", action="store_true", help="keep no episode of it")
+    _add_place(run)
+    add_json(run)
+
+    adapt = add_command(commands, "adapt", "adapt to a scene on the running agent", _adapt)
+    adapt.add_argument("--instruction", action="append", required=True, help="repeatable")
+    _add_budget(adapt)
+    _add_place(adapt)
+    add_json(adapt)
+
+
+def _add_place(parser: "Parser") -> None:
+    add_namespace(parser)
+    parser.add_argument("--scene", default="", help="simulated scene; empty keeps the present one")
+    parser.add_argument("--robot", action="store_true", help="on the real robot: resets nothing")
+    add_seed(parser)
+
+
+def _add_budget(parser: "Parser") -> None:
+    parser.add_argument(
+        "--budget-minutes", type=number(0.1, 1e5, "minutes"), default=15.0, help="wall clock"
+    )
+    parser.add_argument(
+        "--max-real-episodes", type=whole(1, 10_000), default=40, help="on the robot"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last finished stage")
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from robot_agent.ros import up
+    from robot_agent.ros.description import AgentOptions
+    from robot_agent.sim.scenes import scene_named
+
+    words = [
+        f"is_simulated={'false' if arguments.robot else 'true'}",
+        f"namespace={arguments.namespace}",
+        f"scene={scene_named(arguments.scene).name}",
+        f"folder={arguments.folder}",
+        f"seed={arguments.seed}",
+    ]
+    words += [f"store={arguments.store}"] if arguments.store else []
+    words += [f"releases={arguments.releases}"] if arguments.releases else []
+    return up.run(config_of(AgentOptions, arguments, words))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _require_known(arguments)
+    from robot_agent.ros.client import AgentClient
+
+    with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
+        client.wait_ready(_READY_S)
+        report = client.run_task(
+            arguments.instruction,
+            seed=arguments.seed,
+            max_steps=arguments.max_steps,
+            scene=arguments.scene,
+            is_simulated=not arguments.robot,
+            is_recorded=not arguments.no_record,
+            is_cancelled=asked.is_set,
+        )
+    results = {"instruction": arguments.instruction, **vars(report)}
+    show(
+        "run",
+        results,
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=[table("Episode", ("what", "value"), results.items())],
+    )
+    return 0 if report.outcome != "abort" else 1
+
+
+def _adapt(arguments: argparse.Namespace) -> int:
+    _require_known(arguments)
+    from robot_agent.ros.client import AgentClient
+
+    if not arguments.scene:
+        raise ConfigError(
+            "--scene is empty, must name the scene to adapt to. "
+            "Give one, for example: --scene kitchen"
+        )
+    with (
+        interruptible("the adaptation") as asked,
+        AgentClient(arguments.namespace) as client,
+        progress("adapting") as say,
+    ):
+        client.wait_ready(_READY_S)
+        result = client.adapt(
+            arguments.scene,
+            arguments.instruction,
+            budget_minutes=arguments.budget_minutes,
+            max_real_episodes=arguments.max_real_episodes,
+            resume=arguments.resume,
+            on_feedback=lambda feedback: say(
+                round(100 * feedback.progress), 100, _words(feedback)
+            ),
+            is_cancelled=asked.is_set,
+        )
+    results = {
+        "success": bool(result.success),
+        "version": str(result.version),
+        "message": str(result.message),
+        "report": str(result.report_path),
+    }
+    show(
+        "adapt",
+        results,
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=[table("Adaptation", ("what", "value"), results.items())],
+    )
+    return 0 if result.success else 1
+
+
+def _words(feedback: Any) -> str:
+    return f"round {feedback.round} {feedback.stage}: {feedback.message}"
+
+
+def _require_known(arguments: argparse.Namespace) -> None:
+    """Refuse tasks and scenes that the simulation does not know before any node is asked."""
+    if arguments.robot:
+        return
+    from robot_agent.sim.scenes import scene_named, task_of
+
+    asked = arguments.instruction
+    for instruction in asked if isinstance(asked, list) else [asked]:
+        task_of(instruction)
+    if arguments.scene:
+        scene_named(arguments.scene)

@@ -1,0 +1,161 @@
+"""`weights list|show|verify|promote|roll-back`: which weights drive the arm, and why."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_agent.commands.options import (
+    add_command,
+    add_group,
+    add_json,
+    add_namespace,
+    add_releases,
+    existing_file,
+)
+from robot_agent.commands.output import show, table
+from robot_agent.core.errors import BundleRejectedError, ConfigError
+
+if TYPE_CHECKING:
+    from robot_agent.commands.options import Commands
+    from robot_agent.release.registry import Registry
+
+_READY_S = 30.0
+
+
+def register(commands: "Commands") -> None:
+    """Add the group."""
+    group = add_group(commands, "weights", "which weights drive the arm, and why")
+    listing = add_command(group, "list", "list every release, oldest first", _list)
+    showing = add_command(group, "show", "say everything about one release", _show)
+    showing.add_argument("label", help="label of the release, for example v0002-1a2b3c4d")
+    verify = add_command(group, "verify", "read releases again and check every byte", _verify)
+    verify.add_argument("label", nargs="*", help="labels; none means every release still here")
+    for parser in (listing, showing, verify):
+        add_releases(parser)
+        add_json(parser)
+    promote = add_command(group, "promote", "let a release act on the running agent", _promote)
+    promote.add_argument("label", help="label of a release that passed the gate")
+    back = add_command(group, "roll-back", "return to the previous release", _roll_back)
+    back.add_argument("--reason", required=True, help="why; it is kept in the journal")
+    back.add_argument("--releases", type=Path, help="a stopped agent's registry, without ROS")
+    for parser in (promote, back):
+        add_namespace(parser)
+        add_json(parser)
+
+
+def _open(folder: Path) -> "Registry":
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import load_keyring
+    from robot_agent.ros.weights import KEYRING_NAME
+
+    remedy = "Name the release registry with --releases."
+    keyring = existing_file(folder / KEYRING_NAME, "the keyring of a release registry", remedy)
+    return Registry(folder, load_keyring(keyring))
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    registry = _open(arguments.releases)
+    found = [dataclasses.asdict(item) for item in registry.list()]
+    rows = [
+        (item["label"], item["state"], ", ".join(item["slots"]), item["reason"]) for item in found
+    ]
+    show(
+        "weights list",
+        {"releases": found, **registry.releases().slots()},
+        as_json=arguments.json,
+        tables=[table(str(arguments.releases), ("label", "state", "slots", "reason"), rows)],
+    )
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    registry = _open(arguments.releases)
+    _require_known(registry, arguments.label)
+    bundle = registry.load(arguments.label)
+    plain = {
+        "label": bundle.label,
+        "state": str(registry.releases().states[arguments.label]),
+        "signed_by": bundle.signed_by,
+        **dataclasses.asdict(bundle.manifest),
+        "report": dict(bundle.report),
+        "parameters": sum(_size(s.shape) for s in bundle.summaries.values()),
+    }
+    show(
+        "weights show",
+        plain,
+        as_json=arguments.json,
+        tables=[
+            table(f"Release {bundle.label}: whole and signed", ("what", "value"), plain.items())
+        ],
+    )
+    return 0
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    registry = _open(arguments.releases)
+    here = [item.label for item in registry.list() if registry.path(item.label).is_dir()]
+    results: dict[str, str] = {}
+    for label in arguments.label or here:
+        _require_known(registry, label)
+        try:
+            results[label] = f"whole, signed by {registry.load(label).signed_by}"
+        except BundleRejectedError as error:
+            results[label] = f"damaged: {error}"
+    num_damaged = sum(words.startswith("damaged") for words in results.values())
+    show(
+        "weights verify",
+        {"releases": results, "damaged": num_damaged},
+        as_json=arguments.json,
+        tables=[table(str(arguments.releases), ("label", "finding"), results.items())],
+    )
+    return 1 if num_damaged else 0
+
+
+def _require_known(registry: "Registry", label: str) -> None:
+    known = registry.releases().states
+    if label not in known:
+        raise ConfigError(
+            f"release '{label}' is unknown, must be one of: {', '.join(known) or 'none yet'}. "
+            f"List them with: robot-agent weights list"
+        )
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    from robot_agent.ros.client import AgentClient
+
+    with AgentClient(arguments.namespace) as client:
+        client.wait_ready(_READY_S)
+        message = client.promote(arguments.label)
+    show(
+        "weights promote",
+        {"label": arguments.label, "message": message},
+        as_json=arguments.json,
+        tables=[message],
+    )
+    return 0
+
+
+def _roll_back(arguments: argparse.Namespace) -> int:
+    if arguments.releases is not None:
+        label = _open(arguments.releases).roll_back(arguments.reason)
+    else:
+        from robot_agent.ros.client import AgentClient
+
+        with AgentClient(arguments.namespace) as client:
+            client.wait_ready(_READY_S)
+            label = client.roll_back(arguments.reason)
+    show(
+        "weights roll-back",
+        {"label": label, "reason": arguments.reason},
+        as_json=arguments.json,
+        tables=[f"{label} acts from the next boundary on"],
+    )
+    return 0
