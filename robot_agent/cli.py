@@ -5,7 +5,16 @@ import sys
 from collections.abc import Sequence
 
 from robot_agent import __version__
-from robot_agent.commands import agent, demos, episodes, weights
+from robot_agent.commands import (
+    agent,
+    bench,
+    demos,
+    doctor,
+    episodes,
+    evaluate,
+    training,
+    weights,
+)
 from robot_agent.commands.options import Parser
 from robot_agent.core.errors import ConfigError, InputError, RobotAgentError
 
@@ -20,7 +29,7 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"robot-agent {__version__}")
     commands = made.add_subparsers(title="commands", metavar="command", required=True)
-    for group in (agent, episodes, weights, demos):
+    for group in (agent, doctor, episodes, weights, demos, training, evaluate, bench):
         group.register(commands)
     return made
 

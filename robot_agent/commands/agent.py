@@ -50,6 +50,12 @@ def register(commands: "Commands") -> None:
     _add_budget(adapt)
     _add_place(adapt)
     add_json(adapt)
+    learner = adapt.add_argument_group("the learner process, which the adaptation node starts")
+    learner.add_argument("--source", choices=("agent", "pipe"), default="agent")
+    learner.add_argument("--run", dest="run_folder", type=Path, help="folder of this adaptation")
+    learner.add_argument("--store", type=Path, help="episode store")
+    learner.add_argument("--releases", type=Path, help="release registry")
+    add_config(adapt)
 
 
 def _add_place(parser: "Parser") -> None:
@@ -70,6 +76,7 @@ def _add_budget(parser: "Parser") -> None:
 
 
 def _up(arguments: argparse.Namespace) -> int:
+    from robot_agent.compose import ensure_releases
     from robot_agent.ros import up
     from robot_agent.ros.description import AgentOptions
     from robot_agent.sim.scenes import scene_named
@@ -83,7 +90,9 @@ def _up(arguments: argparse.Namespace) -> int:
     ]
     words += [f"store={arguments.store}"] if arguments.store else []
     words += [f"releases={arguments.releases}"] if arguments.releases else []
-    return up.run(config_of(AgentOptions, arguments, words))
+    options = config_of(AgentOptions, arguments, words)
+    ensure_releases(options.releases_folder)
+    return up.run(options)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -113,6 +122,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _adapt(arguments: argparse.Namespace) -> int:
+    if arguments.source == "pipe":
+        from robot_agent.commands.learner import run_learner
+
+        return run_learner(arguments)
+    _refuse_learner_options(arguments)
     _require_known(arguments)
     from robot_agent.ros.client import AgentClient
 
@@ -152,6 +166,23 @@ def _adapt(arguments: argparse.Namespace) -> int:
         tables=[table("Adaptation", ("what", "value"), results.items())],
     )
     return 0 if result.success else 1
+
+
+def _refuse_learner_options(arguments: argparse.Namespace) -> None:
+    """Say that the running node has its own folders and configuration."""
+    given = {
+        "--run": arguments.run_folder,
+        "--store": arguments.store,
+        "--releases": arguments.releases,
+        "--config": arguments.config,
+        "--set": arguments.overrides,
+    }
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(wrong)}: only for --source pipe; the running agent was told its folders "
+            f"by robot-agent up. Leave it out."
+        )
 
 
 def _words(feedback: Any) -> str:

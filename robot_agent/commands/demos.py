@@ -14,9 +14,13 @@ from robot_agent.commands.options import (
 )
 from robot_agent.commands.output import show, table
 from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
+
+_SHARES = 4
+"""Shares of the work per process; none may be empty."""
 
 
 def register(commands: "Commands") -> None:
@@ -38,19 +42,21 @@ def register(commands: "Commands") -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    least = _SHARES * arguments.workers
+    if arguments.num < least:
+        raise ConfigError(
+            f"--num is {arguments.num}, must be at least {least} for {arguments.workers} workers. "
+            f"Collect more episodes, or set --workers 1."
+        )
     out = new_file(arguments.out)
-    from safetensors.numpy import save
-
-    from robot_agent import __version__
-    from robot_agent.sim.collect import collect_demonstrations, collect_play
-    from robot_agent.store.durable import replace_file, storage_errors
+    from robot_agent.sim.collect import collect_demonstrations, collect_play, save_recording
+    from robot_agent.store.durable import storage_errors
 
     watch = Stopwatch()
     collect = collect_play if arguments.kind == "play" else collect_demonstrations
     recording = collect(arguments.num, arguments.seed, arguments.workers, arguments.steps)
-    made_by = {"kind": arguments.kind, "seed": str(arguments.seed), "version": __version__}
     with storage_errors("writing a recording", out):
-        replace_file(out, save(vars(recording), metadata=made_by))
+        save_recording(out, recording)
     results = {
         "file": out,
         "episodes": len(recording.images),

@@ -44,7 +44,8 @@ def register(commands: "Commands") -> None:
         add_json(parser)
 
 
-def _open(folder: Path) -> "Registry":
+def open_registry(folder: Path) -> "Registry":
+    """Return the registry in a folder; ConfigError when there is none."""
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import load_keyring
     from robot_agent.ros.weights import KEYRING_NAME
@@ -55,7 +56,7 @@ def _open(folder: Path) -> "Registry":
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    registry = _open(arguments.releases)
+    registry = open_registry(arguments.releases)
     found = [dataclasses.asdict(item) for item in registry.list()]
     rows = [
         (item["label"], item["state"], ", ".join(item["slots"]), item["reason"]) for item in found
@@ -70,7 +71,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    registry = _open(arguments.releases)
+    registry = open_registry(arguments.releases)
     _require_known(registry, arguments.label)
     bundle = registry.load(arguments.label)
     plain = {
@@ -100,7 +101,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    registry = _open(arguments.releases)
+    registry = open_registry(arguments.releases)
     here = [item.label for item in registry.list() if registry.path(item.label).is_dir()]
     results: dict[str, str] = {}
     for label in arguments.label or here:
@@ -145,7 +146,7 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 def _roll_back(arguments: argparse.Namespace) -> int:
     if arguments.releases is not None:
-        label = _open(arguments.releases).roll_back(arguments.reason)
+        label = open_registry(arguments.releases).roll_back(arguments.reason)
     else:
         from robot_agent.ros.client import AgentClient
 

@@ -1,15 +1,17 @@
 """The tiny policy as a `Policy`: pictures of any size in, chunks of Bridge actions out."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import Chunk, Observation
 from robot_agent.models.scaling import resize_squashed, to_unit
-from robot_agent.models.tiny_policy import TinyPolicy, sample_tokens
+from robot_agent.models.tiny_policy import sample_tokens
 
 ARCHITECTURE = "tiny-vla-1"
 MODEL_SIZE_PX = 64
@@ -26,12 +28,22 @@ def instruction_id(instruction: str, known: Sequence[str]) -> int:
     return list(known).index(words)
 
 
+class ActionLogits(Protocol):
+    """The token head of a policy, whatever runs it: torch, or an exported file."""
+
+    def __call__(self, image_BCHW: Tensor, instruction_B: Tensor, /) -> Tensor:
+        """Return logits (B, 5, 7, bins) for pictures (B, 3, 64, 64) in [0, 1] and ids (B,)."""
+
+    def bin_centers(self) -> Tensor:
+        """Return the centres (bins,) of the bins in [-1, 1]."""
+
+
 class TinyVla:
     """Chunks of 5 actions sampled from the token head. One thread at a time."""
 
     def __init__(
         self,
-        network: TinyPolicy,
+        network: ActionLogits,
         instructions: Sequence[str],
         *,
         version: str,
@@ -41,13 +53,13 @@ class TinyVla:
         """Take a trained network and the instructions behind its ids.
 
         Args:
-            network: Trained weights; set to evaluation mode here.
+            network: Trained weights; a torch network is set to evaluation mode here.
             instructions: Lower-case instructions in the order of their ids.
             version: Version of the weights, stamped on every chunk.
             temperature: Of the sampling; 0 takes the most likely tokens.
             normalization: From [-1, 1] to Bridge units; Bridge's own by default.
         """
-        self._network = network.eval()
+        self._network = network.eval() if isinstance(network, nn.Module) else network
         self._instructions = tuple(instructions)
         self._version = version
         self._temperature = temperature

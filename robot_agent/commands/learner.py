@@ -1,0 +1,154 @@
+"""The learner process: `adapt --source pipe`, JSON lines on stdin and stdout and nothing else."""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from robot_agent.commands.options import config_of
+from robot_agent.core.clock import wall_stamp
+from robot_agent.core.config import to_plain
+from robot_agent.core.errors import ConfigError, RobotAgentError
+
+if TYPE_CHECKING:
+    from robot_agent.learn.improve import ImproveConfig
+    from robot_agent.learn.journal import RoundRecord
+    from robot_agent.learn.source import PipeSource
+
+_ORDER, _REPORT, _REPLAY = "order.json", "report.json", "replay.safetensors"
+
+
+def run_learner(arguments: argparse.Namespace) -> int:
+    """Adapt with the robot at the other end of the pipe; every end of it is told there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may ignore it
+    _require_folders(arguments)
+    from robot_agent.learn.improve import ImproveConfig
+    from robot_agent.learn.source import PipeSource
+
+    with _own_stdout() as events:
+        robot = PipeSource(sys.stdin, events)
+        try:
+            records = _improve(robot, arguments, config_of(ImproveConfig, arguments))
+        except RobotAgentError as error:
+            robot.say("failed", message=str(error))
+            raise
+        report = _write_report(arguments.run_folder, records)
+        version = next((r.version_after for r in reversed(records) if r.version_after), "")
+        robot.say("done", version=version, report=str(report), message=_verdict(records))
+    return 0
+
+
+def _improve(
+    robot: "PipeSource", arguments: argparse.Namespace, config: "ImproveConfig"
+) -> "list[RoundRecord]":
+    from robot_agent.compose import compose_slow_loop, ensure_replay, make_order
+    from robot_agent.learn.improve import improve
+
+    order = make_order(arguments.scene, arguments.instruction, arguments.max_real_episodes)
+    saved = {**dataclasses.asdict(order), "config": to_plain(config)}
+    run: Path = arguments.run_folder
+    _prepare_run(run, saved, is_resumed=arguments.resume)
+    slow = compose_slow_loop(
+        robot,
+        run,
+        arguments.store,
+        arguments.releases,
+        ensure_replay(run.parent / _REPLAY),
+        arguments.budget_minutes,
+        robot.progress,
+        config,
+    )
+    return improve(slow, order, config)
+
+
+def _prepare_run(run: Path, order: dict[str, Any], *, is_resumed: bool) -> None:
+    """Use an empty run folder, or one of the same order; an old one is moved aside, not lost."""
+    from robot_agent.store.durable import replace_file, storage_errors
+
+    path = run / _ORDER
+    with storage_errors("preparing a run folder", run):
+        if path.is_file() and is_resumed:
+            _require_same(path, order)
+            return
+        if path.is_file():
+            run.rename(run.with_name(f"{run.name}-{wall_stamp()}"))
+        run.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps(order, indent=1).encode())
+
+
+def _require_same(path: Path, order: dict[str, Any]) -> None:
+    """Refuse to go on with another scene, other tasks or another configuration."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: is no order of a run ({error}). Start again without resume."
+        ) from error
+    now = json.loads(json.dumps(order))
+    for key in ("scene", "instructions", "config"):
+        if before.get(key) != now[key]:
+            raise ConfigError(
+                f"{path}: {key} was {before.get(key)}, now {now[key]}, must be equal to resume. "
+                f"Ask for the same again, or start without resume."
+            )
+
+
+def _write_report(run: Path, records: "Sequence[RoundRecord]") -> Path:
+    from robot_agent.store.durable import replace_file, storage_errors
+
+    path = run / _REPORT
+    content = {"rounds": [dataclasses.asdict(record) for record in records]}
+    with storage_errors("writing a report", path):
+        replace_file(path, json.dumps(content, indent=1).encode())
+    return path
+
+
+def _verdict(records: "Sequence[RoundRecord]") -> str:
+    """Say in words how the rounds ended."""
+    if not records:
+        return "no round was finished within the budget"
+    last = records[-1]
+    if last.version_after:
+        return f"{last.version_after} acts after {len(records)} rounds"
+    if not last.trusted:
+        return f"round {last.index}: the world model is not trusted here: {last.trust}"
+    failed = [check for check in last.gate if not check["passed"]]
+    if failed:
+        check = failed[0]
+        return (
+            f"round {last.index}: the gate refused: {check['name']} is {check['value']}, "
+            f"must be {check['limit']}"
+        )
+    return f"round {last.index} made no new version; gaps: {'; '.join(last.gaps) or 'none'}"
+
+
+def _require_folders(arguments: argparse.Namespace) -> None:
+    for name, value in (
+        ("--run", arguments.run_folder),
+        ("--store", arguments.store),
+        ("--releases", arguments.releases),
+        ("--scene", arguments.scene or None),
+    ):
+        if value is None:
+            raise ConfigError(f"{name} is missing, must be given with --source pipe. Add it.")
+
+
+@contextmanager
+def _own_stdout() -> Iterator[TextIO]:
+    """Yield the pipe to the robot; what anything else prints goes to stderr meanwhile."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as events:
+            yield events
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,157 @@
+"""From a recording to a file of weights: how the shipped networks of the tiny tier are made."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from robot_agent.core.clock import Stopwatch
+from robot_agent.core.config import require_range
+from robot_agent.core.errors import InputError
+from robot_agent.learn.data import Episodes, load_recording
+from robot_agent.learn.fit import FitConfig, Metrics, Report
+from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
+from robot_agent.learn.policy_training import PolicyTrainingConfig, train_policy
+from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
+from robot_agent.models.tiny_judge import TinyJudge
+from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
+from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
+from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.store.durable import replace_file, storage_errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig:
+    """How a network is made from a recording."""
+
+    threads: int = 1
+    """Small networks gain little from more; train two networks side by side instead."""
+    world: WorldTrainingConfig = field(default_factory=WorldTrainingConfig)
+    policy: PolicyTrainingConfig = field(default_factory=PolicyTrainingConfig)
+    judge: JudgeTrainingConfig = field(default_factory=JudgeTrainingConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_range("threads", self.threads, 1, 256)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train on, and where the weights go."""
+
+    data: Path
+    out: Path
+    seed: int
+    held_out: Path | None = None
+    """A recording that is not trained on, to measure with."""
+
+
+def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
+    """Train a world model; return metrics, and PSNR [dB] on held-out episodes."""
+    network = _seeded(job, config, TinyWorld)
+    network.to(memory_format=torch.channels_last)
+    held_out = _read(job.held_out, use_valid=False)
+
+    def train(episodes: Episodes) -> Metrics:
+        return train_world(network, episodes, config.world, job.seed, report=report)
+
+    def measure(episodes: Episodes) -> Mapping[str, Any]:
+        return held_out_errors(network, episodes, job.seed)
+
+    return _run(job, network, _read(job.data, use_valid=False), held_out, (train, measure))
+
+
+def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
+    """Train a policy on demonstrations; return metrics."""
+    size = TinyPolicyConfig(num_instructions=len(INSTRUCTIONS))
+    network = _seeded(job, config, lambda: TinyPolicy(size))
+
+    def train(episodes: Episodes) -> Metrics:
+        return train_policy(network, episodes, config.policy, job.seed, report=report)
+
+    return _run(job, network, _read(job.data, use_valid=True), None, (train, None))
+
+
+def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
+    """Train a judge; return metrics, and its error rates on held-out episodes."""
+    network = _seeded(job, config, lambda: TinyJudge(len(INSTRUCTIONS)))
+    held_out = _read(job.held_out, use_valid=False)
+
+    def train(episodes: Episodes) -> Metrics:
+        return train_judge(network, episodes, config.judge, job.seed, report=report)
+
+    def measure(episodes: Episodes) -> Mapping[str, Any]:
+        return audit_judge(network, episodes, config.judge, job.seed)
+
+    return _run(job, network, _read(job.data, use_valid=False), held_out, (train, measure))
+
+
+def read_policy(path: Path) -> TinyPolicy:
+    """Return a policy from a file of weights; BundleRejectedError when it does not fit."""
+    network = TinyPolicy(TinyPolicyConfig(num_instructions=len(INSTRUCTIONS)))
+    with storage_errors("reading weights", path):
+        content = path.read_bytes()
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise InputError(f"{path}: is no safetensors file ({error}). Check the path.") from error
+    load_into(network, tensors, path.name)
+    return network.eval()
+
+
+def fit_of(config: PretrainingConfig, network: str) -> FitConfig:
+    """Return the schedule of `world`, `policy` or `judge`."""
+    part: WorldTrainingConfig | PolicyTrainingConfig | JudgeTrainingConfig = getattr(
+        config, network
+    )
+    return part.fit
+
+
+def _seeded(job: Job, config: PretrainingConfig, make: Callable[[], Any]) -> Any:
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(job.seed)
+    return make()
+
+
+def _read(path: Path | None, *, use_valid: bool) -> Any:
+    """Return the episodes of a recording; InputError when it is none."""
+    if path is None:
+        return None
+    try:
+        return load_recording(path, use_valid=use_valid)
+    except (SafetensorError, KeyError) as error:
+        raise InputError(
+            f"{path}: is no recording ({error}). Make one with: robot-agent demos collect"
+        ) from error
+
+
+def _run(
+    job: Job,
+    network: nn.Module,
+    episodes: Episodes,
+    held_out: Episodes | None,
+    steps: tuple[Callable[[Episodes], Metrics], Callable[[Episodes], Mapping[str, Any]] | None],
+) -> dict[str, Any]:
+    """Train, measure and write the weights by one rename."""
+    train, measure = steps
+    watch = Stopwatch()
+    metrics = train(episodes)
+    results: dict[str, Any] = {
+        "file": job.out,
+        "episodes": len(episodes),
+        "parameters": sum(math.prod(p.shape) for p in network.parameters()),
+        "seconds": watch.seconds(),
+        "training": metrics,
+    }
+    if held_out is not None and measure is not None:
+        results["held_out"] = dict(measure(held_out))
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with storage_errors("writing weights", job.out):
+        replace_file(job.out, save(tensors))
+    return results
