@@ -120,6 +120,13 @@ class ArmGuardNode(LifecycleNode):
         if guard is None or measured is None:
             self.get_logger().error("no joint states yet; is the driver running?")
             return _FAILURE
+        self._count_publishers()
+        if guard.mailbox.num_publishers != 1:
+            self.get_logger().error(
+                f"{guard.mailbox.num_publishers} nodes publish arm commands, must be this one "
+                f"alone. Find and end the other; one that was killed is forgotten after 5 s."
+            )
+            return _FAILURE
         age_s = (self._time.now_ns() - measured.stamp_ns) * 1e-9
         if age_s > 0.25:
             self.get_logger().error(f"newest joint states are {age_s:.2f} s old, limit 0.25 s")
@@ -221,7 +228,7 @@ class ArmGuardNode(LifecycleNode):
             if self.executor is not None:
                 self.executor.wake()
 
-        wanted = ResetRequest(operator=request.operator, acknowledge=request.acknowledge)
+        wanted = ResetRequest(operator=request.operator_name, acknowledge=request.acknowledge)
         self._store(reset=(wanted, reply))
         is_cleared, state = await done
         left = ", ".join(state.latched) or "nothing"

@@ -11,6 +11,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from robot_agent_interfaces.action import RunTask
 from robot_agent_interfaces.msg import GuardState, PolicyStatus, SimState
 from robot_agent_interfaces.srv import (
+    CaptureScene,
     EndEpisode,
     ListWeights,
     PromoteWeights,
@@ -22,6 +23,7 @@ from robot_agent_interfaces.srv import (
 )
 from std_srvs.srv import Trigger
 
+from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 
@@ -34,6 +36,7 @@ _SERVICES = {
     topics.GUARD_RESET: ResetLatch,
     topics.EPISODE_START: StartEpisode,
     topics.EPISODE_END: EndEpisode,
+    topics.CAPTURE_SCENE: CaptureScene,
     topics.WEIGHTS_LIST: ListWeights,
     topics.WEIGHTS_PROMOTE: PromoteWeights,
     topics.WEIGHTS_ROLL_BACK: RollBackWeights,
@@ -50,6 +53,8 @@ class Calls:
         self._node = node
         self._group = ReentrantCallbackGroup()
         self._clients: dict[tuple[str, Any], Any] = {}
+        for name, kind in _SERVICES.items():
+            self._client(kind, name)  # now, so that a stop need not wait for discovery
         self._newest: dict[str, Any] = {}
         self._changed = threading.Condition()
         self.run_task = ActionClient(node, RunTask, topics.RUN_TASK, callback_group=self._group)
@@ -104,21 +109,35 @@ class Calls:
         return bool(self._call(ChangeState, f"{node}/change_state", request, timeout_s).success)
 
     def state_of(self, node: str, timeout_s: float = 10.0) -> int:
-        """Return the primary state of a lifecycle node."""
-        answer = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout_s)
-        return int(answer.current_state.id)
+        """Return the primary state of a lifecycle node.
+
+        Asked again every second: a question to a process that was killed is never answered, and
+        the one that took its place needs a moment to be found.
+        """
+        watch = Stopwatch()
+        while True:
+            try:
+                answer = self._call(GetState, f"{node}/get_state", GetState.Request(), 1.0)
+                return int(answer.current_state.id)
+            except ArmFaultError:
+                if watch.seconds() > timeout_s:
+                    raise
 
     def _call(self, kind: Any, name: str, request: Any, timeout_s: float) -> Any:
-        client = self._clients.get((name, kind))
-        if client is None:
-            client = self._node.create_client(kind, name, callback_group=self._group)
-            self._clients[(name, kind)] = client
+        client = self._client(kind, name)
         if not client.wait_for_service(timeout_s):
             raise ArmFaultError(
                 f"{name}: no such service within {timeout_s:.1f} s. Is its node running? "
                 f"Check with: robot-agent doctor"
             )
         return self.wait(client.call_async(request), timeout_s, name)
+
+    def _client(self, kind: Any, name: str) -> Any:
+        client = self._clients.get((name, kind))
+        if client is None:
+            client = self._node.create_client(kind, name, callback_group=self._group)
+            self._clients[(name, kind)] = client
+        return client
 
     def wait(self, future: Any, timeout_s: float, what: str) -> Any:
         """Return the result of a future; ArmFaultError after `timeout_s`."""

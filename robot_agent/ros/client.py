@@ -162,7 +162,9 @@ class AgentClient:
 
     def reset_latch(self, operator: str, acknowledge: str) -> str:
         """Clear one latched cause in the name of a person; return what the guard says."""
-        answer = self.calls.call(topics.GUARD_RESET, operator=operator, acknowledge=acknowledge)
+        answer = self.calls.call(
+            topics.GUARD_RESET, operator_name=operator, acknowledge=acknowledge
+        )
         if not answer.success:
             raise ArmFaultError(f"{topics.GUARD_RESET}: {answer.message}")
         return str(answer.message)

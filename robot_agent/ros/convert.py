@@ -1,8 +1,8 @@
 """Conversions between ROS messages and the types of `core`.
 
 `header.stamp` of every message counts nanoseconds of the clock that all nodes share
-(CLOCK_MONOTONIC, scaled in fast simulation), not wall time: ages then need no clock synchronisation
-and survive a change of the wall clock.
+(CLOCK_MONOTONIC, scaled in fast simulation), not wall time: ages then need no synchronisation and
+survive a change of the wall clock.
 """
 
 import array

@@ -8,11 +8,14 @@ from typing import Any
 from action_msgs.msg import GoalStatus
 from robot_agent_interfaces.action import RunTask
 
+from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
 from robot_agent.sim.scenes import task_of
 
+_PAUSE = threading.Event()
+_MAX_SILENCE_S = 3.0
 _HELD_REPORTS = 4
 """Reports of sim/state in a row, 0.1 s apart, that make a success count and end the episode."""
 
@@ -47,6 +50,7 @@ class EpisodeCalls:
     def __init__(self, calls: Calls) -> None:
         """Use these clients."""
         self._calls = calls
+        self._life = _Life()
 
     def run(
         self,
@@ -70,6 +74,7 @@ class EpisodeCalls:
         finally:
             outcome = self._outcome(order, result, is_success)
             episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
+        assert result is not None
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
@@ -95,14 +100,14 @@ class EpisodeCalls:
         calls.forget(topics.GUARD_STATE)
         self.activate_guard()
 
-    def activate_guard(self, attempts: int = 5) -> None:
+    def activate_guard(self, attempts: int = 20) -> None:
         """Activate the guard; a first attempt may come before the first joint states."""
         calls = self._calls
         for _ in range(attempts):
             if calls.change_state("arm_guard", ACTIVATE):
                 calls.wait_for(topics.GUARD_STATE, lambda state: state.ticks > 0, 5.0)
                 return
-            calls.wait_for(topics.SIM_STATE, lambda truth: truth.step >= 0, 5.0)
+            _PAUSE.wait(0.1)
         raise ArmFaultError("arm_guard: cannot be activated. Is the driver running? See its log.")
 
     def _start(self, order: EpisodeOrder) -> None:
@@ -151,7 +156,9 @@ class EpisodeCalls:
     ) -> tuple[Any, bool]:
         """Wait for the end of a goal; cancel it when told to, or when the truth says success."""
         result, held, seen_step, is_told = handle.get_result_async(), 0, -1, False
+        self._life.seen()
         while not result.done():
+            self._life.require(self._calls.newest(topics.POLICY_STATUS))
             truth = self._calls.newest(topics.SIM_STATE) if order.is_simulated else None
             if truth is not None and truth.step != seen_step:
                 seen_step, held = truth.step, held + 1 if truth.success else 0
@@ -173,6 +180,28 @@ class EpisodeCalls:
             return str(result.outcome)
         truth = self._calls.newest(topics.SIM_STATE)
         return "success" if truth is not None and truth.success else "failure"
+
+
+class _Life:
+    """Notices that the policy node is gone: an action of a dead server never ends by itself."""
+
+    def __init__(self) -> None:
+        self._stamp_ns, self._watch = -1, Stopwatch()
+
+    def seen(self) -> None:
+        """Begin to count anew."""
+        self._watch = Stopwatch()
+
+    def require(self, status: Any) -> None:
+        """Raise ArmFaultError when policy/status has not changed for too long."""
+        stamp_ns = -1 if status is None else int(status.stamp_ns)
+        if stamp_ns != self._stamp_ns:
+            self._stamp_ns, self._watch = stamp_ns, Stopwatch()
+        if self._watch.seconds() > _MAX_SILENCE_S:
+            raise ArmFaultError(
+                f"policy: silent for {self._watch.seconds():.1f} s, limit {_MAX_SILENCE_S:.1f} s. "
+                f"Its node is gone or hangs; the guard holds the arm. See its log."
+            )
 
 
 def _pause(future: Any, seconds: float = 0.05) -> None:

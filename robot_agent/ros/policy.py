@@ -73,7 +73,7 @@ class PolicyNode(LifecycleNode):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )
-        self.create_timer(0.2, self._publish_when_idle)
+        self.create_timer(0.1, self._publish_when_idle)
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:

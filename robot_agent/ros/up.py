@@ -13,7 +13,7 @@ from typing import Self
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import environment
-from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, INACTIVE
+from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, INACTIVE, UNCONFIGURED
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
 from robot_agent.ros.process import PARENT_VARIABLE
@@ -27,8 +27,8 @@ _WATCH_S = 0.5
 class Agent:
     """The running set of processes; use it in a `with` block, from one thread.
 
-    A process that dies is started again, at most three times, and a lifecycle node among them comes
-    back inactive: what made it die may still be there, so a person (or the caller) activates it.
+    A process that dies is started again, at most three times, and a lifecycle node among them
+    comes back inactive: what made it die may still be there, so the caller activates it.
     """
 
     def __init__(
@@ -139,6 +139,7 @@ class Agent:
             if self._children[node.name].poll() is not None or self.client is None:
                 break
             try:
+                self.client.calls.state_of(node.name, 30.0)
                 if self.client.calls.change_state(node.name, transition, timeout_s=60.0):
                     return
                 if self.client.calls.state_of(node.name) == wanted:
@@ -175,7 +176,8 @@ class Agent:
         self._spawn(node)
         if node.is_lifecycle and self.client is not None:
             try:
-                self.client.calls.change_state(node.name, CONFIGURE, timeout_s=60.0)
+                if self.client.calls.state_of(node.name, 30.0) == UNCONFIGURED:
+                    self.client.calls.change_state(node.name, CONFIGURE)
             except ArmFaultError as error:
                 self._say(str(error))
 

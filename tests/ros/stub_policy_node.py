@@ -1,0 +1,82 @@
+"""The real policy node with weights that are a line of JSON: small steps, tagged by version.
+
+A version file holds {"step_m": 0.005, "act_s": 0.01, "kind": "steady"}. Kinds: steady moves the
+tool up and down, nan holds a number that is not one, slow sleeps `act_s` in `act`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from robot_agent.core.clock import SystemClock
+from robot_agent.core.errors import InputError, SwapRefusedError
+from robot_agent.core.types import Chunk, Observation
+from robot_agent.ros import policy
+
+KNOWN = ("open the drawer", "close the drawer")
+
+
+class StubPolicy:
+    """Moves the tool up in even chunks and down in odd ones."""
+
+    def __init__(self, version: str, facts: dict[str, float]) -> None:
+        self._version, self._facts, self._count = version, facts, 0
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def reset(self, instruction: str, seed: int) -> None:
+        if instruction not in KNOWN:
+            raise InputError(f"instruction '{instruction}' is unknown. Choose one of: {KNOWN}.")
+        self._count = seed % 2
+
+    def act(self, observation: Observation) -> Chunk:
+        clock = SystemClock()
+        clock.sleep_until(clock.now_ns() + round(self._facts.get("act_s", 0.0) * 1e9))
+        actions = np.zeros((5, 7))
+        actions[:, 2] = self._facts.get("step_m", 0.005) * (1 if self._count % 2 == 0 else -1)
+        actions[:, 6] = 1.0
+        if self._facts.get("kind") == "nan":
+            actions[2, 0] = np.nan
+        self._count += 1
+        return Chunk(actions, self._version, self._count, observation.stamp_ns)
+
+
+class StubWeights:
+    """Versions as JSON files in a folder; `current` names the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._history: list[str] = []
+
+    def boot(self) -> StubPolicy:
+        self._history.append((self._folder / "current").read_text().strip())
+        return self.load(self._history[-1])
+
+    def load(self, version: str) -> StubPolicy:
+        path = self._folder / f"{version}.json"
+        if not path.is_file():
+            raise SwapRefusedError(f"{version}: is unknown. The active weights keep running.")
+        return StubPolicy(version, json.loads(path.read_text()))
+
+    def activate(self, version: str) -> None:
+        self._history.append(version)
+
+    def prove(self, version: str) -> None:
+        return
+
+    def roll_back(self, reason: str) -> str:
+        if len(self._history) < 2:
+            raise SwapRefusedError(f"no previous version to roll back to ({reason}).")
+        self._history.pop()
+        return self._history[-1]
+
+    def list(self) -> list[tuple[str, str]]:
+        return [(path.stem, "GOOD") for path in sorted(self._folder.glob("*.json"))]
+
+
+if __name__ == "__main__":
+    raise SystemExit(policy.main(StubWeights, sys.argv[1:]))
