@@ -1,4 +1,4 @@
-"""`world train`, `policy train|export|check`, `judge train`: networks from recordings."""
+"""`world train|finetune`, `policy train|export|check`, `judge train`: networks from recordings."""
 
 import argparse
 import dataclasses
@@ -14,6 +14,7 @@ from robot_agent.commands.options import (
     add_seed,
     config_of,
     existing_file,
+    existing_folder,
     new_file,
 )
 from robot_agent.commands.output import progress, show, table
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from robot_agent.models.tiny_policy import TinyPolicy
     from robot_agent.release.bundle import Bundle
 
+_FINETUNED = Path("runs/world-finetune")
 _COLLECT = "Make one with: robot-agent demos collect"
 
 
@@ -38,11 +40,19 @@ def register(commands: "Commands") -> None:
         train.add_argument("--data", type=Path, required=True, help="recording to train on")
         if name != "policy":
             train.add_argument("--held-out", type=Path, help="recording to measure with")
+        if name == "world":
+            train.add_argument("--init", type=Path, help="weights to go on from")
         train.add_argument("--out", type=Path, required=True, help="weights to write")
-        train.set_defaults(network=name, held_out=None)
+        train.set_defaults(network=name, held_out=None, init=None)
         add_seed(train)
         add_config(train)
         add_json(train)
+    finetune = add_command(world, "finetune", "adapt the world model to real clips", _finetune)
+    finetune.add_argument("--clips", type=Path, required=True, help="folder of NNN.mp4, NNN.npz")
+    finetune.add_argument("--out", type=Path, default=_FINETUNED, help="folder for the weights")
+    add_seed(finetune)
+    add_config(finetune)
+    add_json(finetune)
     export = add_command(policy, "export", "write a policy as ONNX, held against torch", _export)
     export.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     export.add_argument("--out", type=Path, required=True, help="file to write")
@@ -74,7 +84,9 @@ def _train(arguments: argparse.Namespace) -> int:
         "policy": pretraining.pretrain_policy,
         "judge": pretraining.pretrain_judge,
     }[name]
-    job = pretraining.Job(data, new_file(arguments.out), arguments.seed, arguments.held_out)
+    job = pretraining.Job(
+        data, new_file(arguments.out), arguments.seed, arguments.held_out, arguments.init
+    )
     with progress(f"training the {name}") as say:
         results = run(
             job,
@@ -89,6 +101,37 @@ def _train(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
         seed=arguments.seed,
         tables=[table(f"Trained {name}", ("what", "value"), shown.items())],
+    )
+    return 0
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    existing_folder(arguments.clips, "a folder of clips", "Check the path.")
+    from robot_agent.learn.clips import ClipFinetuneConfig, finetune_on_clips
+
+    config = config_of(ClipFinetuneConfig, arguments)
+    with progress("finetuning the world model") as say:
+        results = finetune_on_clips(
+            arguments.clips,
+            arguments.out,
+            config,
+            arguments.seed,
+            report=lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
+        )
+    held_out = results["held_out"]
+    names = list(next(iter(held_out.values()), {}))
+    rows = [(steps, *(scores[name] for name in names)) for steps, scores in held_out.items()]
+    words = results["in_words"]
+    show(
+        "world finetune",
+        results,
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=[
+            table("PSNR [dB] on the rest of each clip", ("steps", *names), rows),
+            words if isinstance(words, str) else "\n".join(words),
+            f"{results['seconds']:.0f} s; weights in {arguments.out}",
+        ],
     )
     return 0
 

@@ -30,11 +30,14 @@ class FitConfig:
     final_fraction: float = 0.05
     """Learning rate at the end, relative to the peak."""
     clip_norm: float = 1.0
+    stop_after: int = 0
+    """Updates after which to stop on the way down the schedule; 0 goes to its end."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_range("steps", self.steps, 1, 10_000_000)
         require_range("learning_rate", self.learning_rate, 1e-8, 1.0)
+        require_range("stop_after", self.stop_after, 0, self.steps)
         require_range("final_fraction", self.final_fraction, 0.0, 1.0)
 
 
@@ -66,7 +69,7 @@ def fit(
     )
     watch = Stopwatch()
     recent: list[Metrics] = []
-    for step in range(config.steps):
+    for step in range(config.stop_after or config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
         loss, metrics = loss_of_step(step)

@@ -107,6 +107,25 @@ def imagine(
     return book.close(ids, group, version, config)
 
 
+def merge(parts: Sequence[Rollouts]) -> Rollouts:
+    """Return rollouts of several worlds as one batch; groups stay whole."""
+    first = parts[0]
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in (
+            "images_BNHWC",
+            "tokens_BNKA",
+            "log_probs_BNKA",
+            "mask_BN",
+            "instructions_B",
+        )
+    } | {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("success_B", "reward_B", "steps_B")
+    }
+    return Rollouts(**joined, group=first.group, version=first.version, clip=first.clip)
+
+
 class _Book:
     """Keeps what happened to each rollout while the batch shrinks."""
 

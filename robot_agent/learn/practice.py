@@ -1,6 +1,7 @@
 """A burst of practice: imagine, judge, update, until the iterations or the time are used up."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from robot_agent.core.config import require_range
 from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner
-from robot_agent.learn.imagine import ImagineConfig, Rollouts, Start, imagine
+from robot_agent.learn.imagine import ImagineConfig, Start, imagine, merge
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
@@ -57,31 +58,47 @@ def practise(
     on_iteration: OnIteration | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> PracticeResult:
-    """Improve `policy` in place by imagined episodes; one world is drawn for each iteration."""
+    """Improve `policy` in place by imagined episodes.
+
+    Every iteration practises in all worlds side by side, one thread each, every world with its
+    own start frames and random numbers, so that the outcome does not depend on the threads.
+    """
     rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(seed)
+    generators = [torch.Generator().manual_seed(seed * 97 + i) for i in range(len(worlds) + 1)]
     learner = TinyPolicyLearner(policy, config.grpo, config.imagine.temperature)
     curve: list[dict[str, float]] = []
-    rollouts: Rollouts | None = None
-    for iteration in range(config.iterations):
-        if is_over():
-            break
-        world = worlds[rng.integers(len(worlds))]
-        rollouts = imagine(
-            world,
-            policy,
-            judge,
-            draw_starts(starts, config.starts, rng),
-            config.imagine,
-            group=config.group,
-            version=learner.version,
-            generator=generator,
-        )
-        curve.append(learner.update(rollouts, generator))
-        if on_iteration is not None:
-            on_iteration(iteration + 1, config.iterations, curve[-1])
-    clip = rollouts.clip if rollouts is not None else np.zeros((0, 64, 64, 3), np.uint8)
+    clip = np.zeros((0, 64, 64, 3), np.uint8)
+    with ThreadPoolExecutor(len(worlds)) as pool:
+        for iteration in range(config.iterations):
+            if is_over():
+                break
+            shares = _shares(config.starts, len(worlds), iteration)
+            jobs = [
+                pool.submit(
+                    imagine,
+                    world,
+                    policy,
+                    judge,
+                    draw_starts(starts, share, rng),
+                    config.imagine,
+                    group=config.group,
+                    version=learner.version,
+                    generator=generator,
+                )
+                for world, share, generator in zip(worlds, shares, generators[1:], strict=True)
+                if share
+            ]
+            rollouts = merge([job.result() for job in jobs])
+            clip = rollouts.clip
+            curve.append(learner.update(rollouts, generators[0]))
+            if on_iteration is not None:
+                on_iteration(iteration + 1, config.iterations, curve[-1])
     return PracticeResult(curve, clip)
+
+
+def _shares(starts: int, worlds: int, iteration: int) -> list[int]:
+    """Split the start frames over the worlds; what does not divide goes to each in turn."""
+    return [starts // worlds + ((i + iteration) % worlds < starts % worlds) for i in range(worlds)]
 
 
 def draw_starts(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:

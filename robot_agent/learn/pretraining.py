@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
@@ -50,11 +50,15 @@ class Job:
     seed: int
     held_out: Path | None = None
     """A recording that is not trained on, to measure with."""
+    init: Path | None = None
+    """Weights to go on from, for a world model; fresh ones by default."""
 
 
 def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a world model; return metrics, and PSNR [dB] on held-out episodes."""
     network = _seeded(job, config, TinyWorld)
+    if job.init is not None:
+        load_into(network, _tensors(job.init), job.init.name)
     network.to(memory_format=torch.channels_last)
     held_out = _read(job.held_out, use_valid=False)
 
@@ -95,14 +99,17 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
 def read_policy(path: Path) -> TinyPolicy:
     """Return a policy from a file of weights; BundleRejectedError when it does not fit."""
     network = TinyPolicy(TinyPolicyConfig(num_instructions=len(INSTRUCTIONS)))
+    load_into(network, _tensors(path), path.name)
+    return network.eval()
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     with storage_errors("reading weights", path):
         content = path.read_bytes()
     try:
-        tensors = load(content)
+        return load(content)
     except SafetensorError as error:
         raise InputError(f"{path}: is no safetensors file ({error}). Check the path.") from error
-    load_into(network, tensors, path.name)
-    return network.eval()
 
 
 def fit_of(config: PretrainingConfig, network: str) -> FitConfig:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +57,7 @@ def finetune_members(
     *,
     report: Callable[[float, str], None],
 ) -> tuple[list[TinyWorld], Trust]:
-    """Return finetuned copies of the members, each from its own seed, and the trust in them.
+    """Return finetuned copies of the members and the trust in them; one thread for each member.
 
     The verdict is `refuse` when a member is no better than repeating the last frame or than
     itself with another episode's actions: such a model does not listen to the policy.
@@ -64,21 +65,22 @@ def finetune_members(
     rows = list(range(len(scene)))
     held = subset(scene, rows[-config.held_out :])
     seen = subset(scene, rows[: -config.held_out] or rows)
-    tuned, numbers = [], []
-    for index, member in enumerate(members):
-        world = copy.deepcopy(member)
+
+    def tune(index: int) -> tuple[TinyWorld, dict[str, float]]:
+        world = copy.deepcopy(members[index])
         before = _errors(world, held, config, seed)
 
-        def on_step(step: int, total: int, metrics: Metrics, index: int = index) -> None:
-            if step % 10 == 0:
-                share = (index + step / total) / len(members)
-                report(share, f"member {index}, loss {metrics['loss']:.3f}")
+        def on_step(step: int, total: int, metrics: Metrics) -> None:
+            if index == 0 and step % 10 == 0:
+                report(step / total, f"{len(members)} members, loss {metrics['loss']:.3f}")
 
         train_world(world, seen, config.training, seed * 31 + index, replay=replay, report=on_step)
         after = _errors(world, held, config, seed)
-        numbers.append({**after, "before": before["ours"]})
-        tuned.append(world)
-    return tuned, _judge(numbers)
+        return world, {**after, "before": before["ours"]}
+
+    with ThreadPoolExecutor(len(members)) as pool:
+        tuned = list(pool.map(tune, range(len(members))))
+    return [world for world, _ in tuned], _judge([numbers for _, numbers in tuned])
 
 
 def _errors(

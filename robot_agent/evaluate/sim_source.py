@@ -1,0 +1,110 @@
+"""Real episodes from the simulator in this process: for studies and tests without ROS."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from robot_agent.core.protocols import EpisodeStore, Policy
+from robot_agent.core.types import Episode, Observation, Step
+from robot_agent.evaluate.trials import MAX_STEPS, run_trial
+from robot_agent.release.registry import Registry
+from robot_agent.release.states import State
+from robot_agent.sim.robot import SimRobot
+from robot_agent.sim.scenes import Scene
+
+Progress = Callable[[str, int, float, float, str], None]
+
+
+class Plan(Protocol):
+    """How many episodes of one instruction, from which seed on."""
+
+    @property
+    def instruction(self) -> str:
+        """Instruction."""
+
+    @property
+    def count(self) -> int:
+        """Number of episodes."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the first one."""
+
+
+class SimSource:
+    """An `EpisodeSource` whose robot is a `SimRobot`; promotes in the registry at once."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        store: EpisodeStore,
+        registry: Registry,
+        load: Callable[[Path], Policy],
+        say: Progress,
+    ) -> None:
+        """Record into `store`, run the weights of `registry`, made into policies by `load`."""
+        self._scene, self._store, self._registry = scene, store, registry
+        self._load, self._say = load, say
+        self._robot = SimRobot(scene)
+
+    def collect(self, version: str, plan: Sequence[Plan]) -> list[str]:
+        """Run and record the episodes; return their ids."""
+        policy = self._load(self._registry.path(version))
+        ids = []
+        for part in plan:
+            for index in range(part.count):
+                ids.append(self._record(policy, part.instruction, part.seed + index))
+        if ids and self._registry.releases().states.get(version) is State.PROBATION:
+            self._registry.advance(version, State.GOOD)
+        return ids
+
+    def _record(self, policy: Policy, instruction: str, seed: int) -> str:
+        steps: list[Step] = []
+        run_trial(
+            self._robot,
+            policy,
+            self._scene,
+            instruction,
+            seed,
+            max_steps=MAX_STEPS,
+            on_step=steps.append,
+        )
+        last = self._robot.observe()
+        episode_id = f"{self._scene.name}-{policy.version}-{seed}"
+        episode = episode_of(steps, last, episode_id, instruction, self._scene.name)
+        return self._store.append(episode).name
+
+    def promote(self, version: str) -> tuple[bool, str]:
+        """Make a SANE release current."""
+        if self._registry.releases().states.get(version) is State.SANE:
+            self._registry.advance(version, State.SHADOW)
+        self._registry.activate(version)
+        return True, f"{version} acts"
+
+    def progress(
+        self, stage: str, round_index: int, share: float, seconds_left: float, message: str
+    ) -> None:
+        """Report."""
+        self._say(stage, round_index, share, seconds_left, message)
+
+
+def episode_of(
+    steps: Sequence[Step], last: Observation, episode_id: str, instruction: str, scene: str
+) -> Episode:
+    """Return executed steps and the observation after them as an episode, outcome unknown."""
+    observations = [step.observation for step in steps] + [last]
+    return Episode(
+        episode_id=episode_id,
+        instruction=instruction,
+        images=np.stack([o.image_hwc for o in observations]),
+        actions=np.stack([step.sent for step in steps]),
+        proposed=np.stack([step.proposed for step in steps]),
+        joints_rad=np.stack([o.joints_rad for o in observations]),
+        gripper=np.array([o.gripper for o in observations]),
+        weights_versions=tuple(step.weights_version for step in steps),
+        controllers=tuple(step.controller for step in steps),
+        scene=scene,
+        stamps_ns=np.array([o.stamp_ns for o in observations], dtype=np.int64),
+    )
