@@ -8,6 +8,7 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    demo,
     demos,
     doctor,
     episodes,
@@ -29,7 +30,7 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"robot-agent {__version__}")
     commands = made.add_subparsers(title="commands", metavar="command", required=True)
-    for group in (agent, doctor, episodes, weights, demos, training, evaluate, bench):
+    for group in (demo, agent, doctor, episodes, weights, demos, training, evaluate, bench):
         group.register(commands)
     return made
 

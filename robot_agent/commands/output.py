@@ -61,13 +61,14 @@ def show(
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
-    """Return a rich table; the first column is text, the others stand to the right."""
+    """Return a rich table; numbers stand to the right."""
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left")
+    made, cells = Table(title=title, title_justify="left"), [list(row) for row in rows]
     for index, name in enumerate(columns):
-        made.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
+        is_number = bool(cells) and isinstance(cells[0][index], int | float)
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in cells:
         made.add_row(*(_cell(value) for value in row))
     return made
 

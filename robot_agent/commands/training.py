@@ -121,7 +121,6 @@ def _finetune(arguments: argparse.Namespace) -> int:
     held_out = results["held_out"]
     names = list(next(iter(held_out.values()), {}))
     rows = [(steps, *(scores[name] for name in names)) for steps, scores in held_out.items()]
-    words = results["in_words"]
     show(
         "world finetune",
         results,
@@ -129,7 +128,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         tables=[
             table("PSNR [dB] on the rest of each clip", ("steps", *names), rows),
-            words if isinstance(words, str) else "\n".join(words),
+            "\n".join(results["in_words"]),
             f"{results['seconds']:.0f} s; weights in {arguments.out}",
         ],
     )

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
-from robot_agent.core.errors import BundleRejectedError
+from robot_agent.core.errors import InputError
 from robot_agent.core.types import ACTION_DIM, ImageArray
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import CHUNK, TinyPolicy
@@ -72,14 +72,17 @@ class OnnxCheck:
     """Share of tokens whose most likely value is the same."""
 
     def require(self, config: OnnxCheckConfig, name: str) -> None:
-        """Raise BundleRejectedError when a difference is over its limit, or is no number."""
-        for index, (value, limit) in enumerate(zip(self.expected, config.tolerance, strict=True)):
+        """Raise InputError when a difference is over its limit, or is no number."""
+        values = [*self.expected, self.variation]
+        limits = [*config.tolerance, config.max_variation]
+        names = [f"the expected action's dimension {i}" for i in range(ACTION_DIM)]
+        names.append("a token's probabilities")
+        for what, value, limit in zip(names, values, limits, strict=True):
             if not value <= limit:
-                check = f"difference from torch in action dimension {index}"
-                raise BundleRejectedError(name, check, f"{value:.2e}", f"at most {limit:g}")
-        if not self.variation <= config.max_variation:
-            check, most = "difference of token probabilities", f"at most {config.max_variation:g}"
-            raise BundleRejectedError(name, check, f"{self.variation:.3f}", most)
+                raise InputError(
+                    f"{name}: {what} differs from torch by {value:.2e}, limit {limit:g}. Nothing "
+                    f"was written: choose --precision fp32, or look at the weights."
+                )
 
 
 class OnnxLogits:
@@ -89,7 +92,7 @@ class OnnxLogits:
         """Read a model from bytes that were checked by hash before.
 
         Raises:
-            BundleRejectedError: They are no model, or one of other inputs or outputs.
+            InputError: They are no model, or one of other inputs or outputs.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -100,7 +103,9 @@ class OnnxLogits:
             )
         except _session_errors() as error:
             reason = str(error).splitlines()[0][:120]
-            raise BundleRejectedError(name, "ONNX model", reason, "readable") from error
+            raise InputError(
+                f"{name}: is no ONNX model ({reason}). Export it again: robot-agent policy export"
+            ) from error
         inputs = {node.name: node.shape[1:] for node in self._session.get_inputs()}
         outputs = {node.name: node.shape[1:] for node in self._session.get_outputs()}
         shape = outputs.get(_OUTPUT, [])
@@ -108,8 +113,10 @@ class OnnxLogits:
             CHUNK,
             ACTION_DIM,
         ]:
-            found = f"{inputs} to {outputs}"
-            raise BundleRejectedError(name, "ONNX signature", found, "that of the tiny policy")
+            raise InputError(
+                f"{name}: maps {inputs} to {outputs}, must be the tiny policy's pictures "
+                f"{[3, _SIZE_PX, _SIZE_PX]} to tokens {[CHUNK, ACTION_DIM]}. Export it again."
+            )
         self.bins = int(shape[2])
 
     def __call__(self, image_BCHW: Tensor, instruction_B: Tensor) -> Tensor:
@@ -143,7 +150,7 @@ def export_policy(
         config: Limits of the difference.
 
     Raises:
-        BundleRejectedError: It disagrees with torch by more than `config`, or `LIMITS`, allows.
+        InputError: It disagrees with torch by more than `config`, or `LIMITS`, allows.
     """
     network = copy.deepcopy(network).eval()
     model = _to_onnx(network)
