@@ -107,7 +107,8 @@ def test_the_report_is_one_file_that_parses(tmp_path, frames):
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     assert len(reader.sources) == 3
     assert all(source.startswith("data:image/gif;base64,") for source in reader.sources)
-    assert not re.search(r"https?://|//[a-z]|@import|url\(|<script", text)
+    without_pictures = re.sub(r"base64,[^\"]+", "", text)
+    assert not re.search(r"https?:|//|@import|url\(|<script", without_pictures)
     assert "prefers-color-scheme: dark" in text
     assert reader.tags.count("svg") == 3
     assert text.index("real, round 0") < text.index("imagined, round 0")
