@@ -293,7 +293,7 @@ class ArmGuardNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end."""
-    return process.run(ArmGuardNode, arguments)
+    return process.run(ArmGuardNode, arguments, in_real_time=True)
 
 
 if __name__ == "__main__":

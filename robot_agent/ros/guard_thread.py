@@ -104,7 +104,9 @@ class GuardThread:
         self.lateness = Lateness()
         self.state: GuardState | None = None
         self.starved_ticks = 0
-        self._ticker = Ticker(clock, PERIOD_NS, self._tick, on_error=self._fail, name="arm_guard")
+        self._ticker = Ticker(
+            clock, PERIOD_NS, self._tick, on_error=self._fail, name="arm_guard", in_real_time=True
+        )
 
     def start(self, measured: Measured, latched: tuple[str, ...]) -> None:
         """Arm at the measured pose, on the causes latched before, and begin to tick."""

@@ -1,5 +1,6 @@
 """Starts and ends a node: one executor, one thread for callbacks, and work beside it."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,10 +14,11 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from robot_agent.core.errors import RobotAgentError
-from robot_agent.ros import environment
+from robot_agent.ros import environment, realtime
 
 PARENT_VARIABLE = "ROBOT_AGENT_PARENT"
 """Set by the supervisor to its process id; a node does not outlive it."""
+_SWITCH_INTERVAL_S = 0.0005
 _SIGNAL_CHECK_S = 0.1
 """Python runs a signal's handler only between waits of the executor."""
 
@@ -28,14 +30,22 @@ class Closable(Protocol):
         """Stop the threads; called once, before the node is destroyed."""
 
 
-def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
+def run(
+    make: Callable[[], Any], arguments: Sequence[str] | None = None, *, in_real_time: bool = False
+) -> int:
     """Run the node that `make` returns until SIGINT or SIGTERM; return the exit status.
 
     A failure at the start is one line for the person who started it. An exception in a callback
     ends the process, so that the supervisor sees it and starts it again, inactive. On a signal the
     node's threads end first and ROS last, so that nobody publishes into a closed context.
+
+    `in_real_time` is for small processes with a control thread: every thread asks for real-time
+    priority, also those that only hold the interpreter's lock while the control thread waits.
     """
     environment.prepare()
+    if in_real_time:
+        realtime.enter(realtime.CALLBACK_PRIORITY)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
     is_told_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_told_to_end.set())
@@ -48,6 +58,8 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None) -> int:
     try:
         node = make()
         executor.add_node(node)
+        if in_real_time:
+            gc.freeze()  # what lives from the start need not be looked through again
         while not is_told_to_end.is_set() and not _is_orphan():
             executor.spin_once(timeout_sec=_SIGNAL_CHECK_S)
     except RobotAgentError as error:

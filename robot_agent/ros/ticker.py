@@ -1,15 +1,10 @@
 """A thread that does one thing at a fixed rate, against absolute deadlines."""
 
-import logging
-import os
 import threading
 from collections.abc import Callable
 
+from robot_agent.ros import realtime
 from robot_agent.ros.clock import ScaledClock
-
-_LOG = logging.getLogger(__name__)
-_PRIORITY = 50
-"""SCHED_FIFO priority, where the machine grants one; as ros2_control's asynchronous parts."""
 
 
 class Ticker:
@@ -27,10 +22,11 @@ class Ticker:
         *,
         on_error: Callable[[BaseException], None],
         name: str,
+        in_real_time: bool = False,
     ) -> None:
         """Prepare a stopped ticker; `on_error` hears what `work` raises, then ticking goes on."""
         self._clock, self._period_ns, self._work = clock, period_ns, work
-        self._on_error, self._name = on_error, name
+        self._on_error, self._name, self._in_real_time = on_error, name, in_real_time
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.skipped = 0
@@ -54,7 +50,8 @@ class Ticker:
         self._thread = None
 
     def _run(self) -> None:
-        _raise_priority()
+        if self._in_real_time:
+            realtime.enter(realtime.CONTROL_PRIORITY)
         due_ns = self._clock.now_ns()
         while not self._stop.is_set():
             late_ns = self._clock.now_ns() - due_ns
@@ -68,13 +65,3 @@ class Ticker:
                 self.skipped += behind
                 due_ns += behind * self._period_ns
             self._clock.sleep_until(due_ns)
-
-
-def _raise_priority() -> None:
-    """Ask for real-time priority of this thread; without the right to it, say so and go on."""
-    if os.environ.get("ROBOT_AGENT_REALTIME", "1") != "1":
-        return
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    except OSError as error:
-        _LOG.info("control thread runs without real-time priority: %s", error)
