@@ -215,6 +215,12 @@ def test_the_results_are_returned_and_saved_with_weights_that_changed(clips, sta
     assert saved["config"]["training"]["fit"]["steps"] == 3
     tuned, before = load_file(out / "world.safetensors"), load_file(start / "w.safetensors")
     assert any(not torch.equal(tuned[key], before[key]) for key in before)
+    world = TinyWorld()
+    world.load_state_dict(before)
+    own = score(world, read_clips(clips, 0.7), results["action_lag_steps"], 0, as_before=True)
+    found = results["held_out"]["5"]
+    assert found["before"] == pytest.approx(summary(own)["5"]["before"])
+    assert found["ours"] != found["before"]
     assert sorted(p.name for p in out.iterdir()) == ["finetune.json", "world.safetensors"]
 
 
