@@ -111,9 +111,7 @@ def home_starts(assets: Path = ASSETS) -> "list[Start]":
     arrays = load_file(assets / "home.safetensors")
     return [
         Start(
-            Observation(
-                image_hwc=image, joints_rad=joints, gripper=float(gripper), stamp_ns=0
-            ),
+            Observation(image_hwc=image, joints_rad=joints, gripper=float(gripper), stamp_ns=0),
             index % len(INSTRUCTIONS),
         )
         for index, (image, joints, gripper) in enumerate(
@@ -124,6 +122,7 @@ def home_starts(assets: Path = ASSETS) -> "list[Start]":
 
 def compose_slow_loop(
     robot: "EpisodeSource",
+    *,
     run: Path,
     store: Path,
     releases: Path,
@@ -155,10 +154,10 @@ def compose_slow_loop(
         Registry(releases, keyring),
         keyring,
         load_key(releases / "keys" / TRAINER_KEY),
-        run / "candidates",
-        home_starts(),
-        DeskConfig(imagine=config.practice.imagine),
-        provenance,
+        folder=run / "candidates",
+        home_starts=home_starts(),
+        config=DeskConfig(imagine=config.practice.imagine),
+        provenance=provenance,
     )
     return Slow(
         robot=robot,

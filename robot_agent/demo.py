@@ -1,4 +1,4 @@
-"""The whole loop in simulation: fail in a new scene, adapt to it, swap, and show the difference."""
+"""The whole loop in simulation: fail in a new scene, adapt, swap, show the difference."""
 
 import json
 import resource
@@ -127,9 +127,11 @@ def _adapt_scene(agent: "Agent", config: DemoConfig, say: Say) -> dict[str, Any]
 
     def on_feedback(feedback: Any) -> None:
         text = f"round {feedback.round} {feedback.stage}: {feedback.message}"
-        if feedback.stage not in ("practise", "finetune") or feedback.stage != last[0]:
-            say(f"  {watch.seconds():5.0f} s  {text}")
-        elif round(feedback.progress * 20) % 5 == 0:
+        if (
+            feedback.stage not in ("practise", "finetune")
+            or feedback.stage != last[0]
+            or round(feedback.progress * 20) % 5 == 0
+        ):
             say(f"  {watch.seconds():5.0f} s  {text}")
         last[0] = feedback.stage
 

@@ -56,13 +56,13 @@ def _improve(
     _prepare_run(run, saved, is_resumed=arguments.resume)
     slow = compose_slow_loop(
         robot,
-        run,
-        arguments.store,
-        arguments.releases,
-        ensure_replay(run.parent / _REPLAY),
-        arguments.budget_minutes,
-        robot.progress,
-        config,
+        run=run,
+        store=arguments.store,
+        releases=arguments.releases,
+        replay=ensure_replay(run.parent / _REPLAY),
+        minutes=arguments.budget_minutes,
+        say=robot.progress,
+        config=config,
     )
     return improve(slow, order, config)
 

@@ -1,1 +1,1 @@
-"""Words that every package shares: types, protocols, geometry, kinematics, configuration, clock."""
+"""What every package shares: types, seams, geometry, kinematics, configuration, clock."""

@@ -12,7 +12,7 @@ FloatArray = NDArray[np.float64]
 ImageArray = NDArray[np.uint8]
 
 ACTION_DIM = 7
-"""Bridge action `[dx dy dz droll dpitch dyaw gripper]`: metres and radians in base axes, 1 = open."""
+"""Bridge action `[dx dy dz droll dpitch dyaw gripper]`: metres, radians, base axes, 1 = open."""
 NUM_JOINTS = 6
 CONTROL_HZ = 5.0
 """Rate at which actions are executed; the published Bridge rate."""
@@ -72,7 +72,9 @@ class Observation:
         require_array("observation.image_hwc", self.image_hwc, (None, None, 3), np.uint8)
         require_array("observation.joints_rad", self.joints_rad, (NUM_JOINTS,))
         if not np.isfinite(self.gripper):
-            raise InputError(f"observation.gripper={self.gripper} is not finite. Check the driver.")
+            raise InputError(
+                f"observation.gripper={self.gripper} is not finite. Check the driver."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """One action that the policy (or an operator) wants; may hold anything until the guard looks."""
+    """One action that the policy or an operator wants; may hold anything until the guard looks."""
 
     action: Any
     """Bridge action (7,), unchecked: shape, type and finiteness are the guard's to judge."""
@@ -130,7 +132,7 @@ class Step:
     proposed: FloatArray
     """What the controller wanted (7,)."""
     sent: FloatArray
-    """The Bridge action that the guard let through (7,); zeros and the held gripper when it held."""
+    """The Bridge action that the guard let through (7,); zeros and the held gripper on hold."""
     weights_version: str
     controller: str
     """policy, operator or none."""

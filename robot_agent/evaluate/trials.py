@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import Episode, FloatArray, Step
+from robot_agent.core.types import FloatArray, Step
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene, task_of
 

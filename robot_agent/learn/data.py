@@ -6,6 +6,7 @@ Axis letters: N episodes, B batch, T time, U unrolled steps, C H W picture, A ac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +71,7 @@ class Window:
     """(B, U + 1, 7): the action before the window, then the U actions."""
 
 
-def draw_windows(
-    episodes: Episodes, batch: int, unroll: int, rng: np.random.Generator
-) -> Window:
+def draw_windows(episodes: Episodes, batch: int, unroll: int, rng: np.random.Generator) -> Window:
     """Draw `batch` windows of `unroll` steps; episodes shorter than that are never drawn.
 
     The first picture is the window's own start half of the time, as when a rollout begins, and an
@@ -128,5 +127,7 @@ def episodes_from_store(episodes: Sequence[Episode]) -> Episodes:
 def subset(episodes: Episodes, rows: Sequence[int]) -> Episodes:
     """Return some of the episodes."""
     index = torch.tensor(list(rows), dtype=torch.long)
-    picked = {k: None if v is None else v[index] for k, v in episodes.__dict__.items()}
+    picked: dict[str, Any] = {
+        name: None if value is None else value[index] for name, value in vars(episodes).items()
+    }
     return Episodes(**picked)

@@ -93,6 +93,7 @@ class TinyDesk:
         registry: Registry,
         keyring: Keyring,
         key: SigningKey,
+        *,
         folder: Path,
         home_starts: list[Start],
         config: DeskConfig,

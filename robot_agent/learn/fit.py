@@ -1,4 +1,4 @@
-"""One training loop for every network: AdamW, cosine schedule, finite checks, metrics, progress."""
+"""One training loop for every network: AdamW, cosine schedule, finite checks, progress."""
 
 import json
 import math
@@ -74,7 +74,7 @@ def fit(
             group["lr"] = config.learning_rate * _schedule(step, config)
         loss, metrics = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = float(nn.utils.clip_grad_norm_(trained, config.clip_norm))
         if not (math.isfinite(norm) and math.isfinite(float(loss.detach()))):
             raise TrainingDivergedError(
@@ -88,7 +88,9 @@ def fit(
             report(step + 1, config.steps, metrics)
         if log is not None and (step % 20 == 0 or step + 1 == config.steps):
             with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "seconds": watch.seconds(), **metrics}) + "\n")
+                file.write(
+                    json.dumps({"step": step, "seconds": watch.seconds(), **metrics}) + "\n"
+                )
         if watch.seconds() > max_seconds:
             break
     return {key: sum(m[key] for m in recent) / len(recent) for key in recent[-1]}

@@ -42,7 +42,7 @@ class GrpoConfig:
         require_range("epochs", self.epochs, 1, 20)
 
 
-def group_advantages(reward_B: FloatArray, group: int, epsilon: float = 1e-6) -> FloatArray:  # noqa: N803
+def group_advantages(reward_B: FloatArray, group: int, epsilon: float = 1e-6) -> FloatArray:
     """Return (r - mean) / (std + epsilon) within each group of rollouts of one start frame.
 
     Groups of equal rewards get zeros: they say nothing.
@@ -113,7 +113,7 @@ class TinyPolicyLearner:
         old = rollouts.log_probs_BNKA[b, n]
         loss = clipped_loss(log_probs, old, advantages[b][:, None, None], self._config)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self._config.clip_norm)
         if not torch.isfinite(norm):
             raise TrainingDivergedError(

@@ -5,6 +5,7 @@ Axis letters: B rollouts, N chunks, K action of a chunk, A dimension, H W C pict
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,14 +87,15 @@ def imagine(
 ) -> Rollouts:
     """Return `group` rollouts of each start; a judged success ends a rollout and frees its row."""
     repeated = [start for start in starts for _ in range(group)]
-    batch = len(repeated)
     ids = np.array([start.instruction_id for start in repeated])
     frames = world.reset([start.observation for start in repeated])
-    book = _Book(batch, config.chunks, frames)
-    alive = np.arange(batch)
+    book = _Book(ids, config.chunks, frames)
+    alive = np.arange(len(ids))
     centers = policy.bin_centers().double().numpy()
     for n in range(config.chunks):
-        tokens = book.decide(n, alive, frames, policy, ids, config.temperature, generator)
+        tokens = book.decide(
+            n, alive, frames, policy=policy, temperature=config.temperature, generator=generator
+        )
         actions = Normalization().unnormalize(centers[tokens.numpy()])
         for k in range(CHUNK):
             frames = world.step(actions[:, k])
@@ -104,13 +106,13 @@ def imagine(
         world.keep(staying.tolist())
         if len(alive) == 0:
             break
-    return book.close(ids, group, version, config)
+    return book.close(group, version, config)
 
 
 def merge(parts: Sequence[Rollouts]) -> Rollouts:
     """Return rollouts of several worlds as one batch; groups stay whole."""
     first = parts[0]
-    joined = {
+    joined: dict[str, Any] = {
         name: torch.cat([getattr(part, name) for part in parts])
         for name in (
             "images_BNHWC",
@@ -129,8 +131,9 @@ def merge(parts: Sequence[Rollouts]) -> Rollouts:
 class _Book:
     """Keeps what happened to each rollout while the batch shrinks."""
 
-    def __init__(self, batch: int, chunks: int, frames: ImageArray) -> None:
-        self.first = frames
+    def __init__(self, ids: NDArray[np.int64], chunks: int, frames: ImageArray) -> None:
+        batch = len(ids)
+        self.ids, self.first = ids, frames
         self.images = torch.zeros(batch, chunks, *frames.shape[1:], dtype=torch.uint8)
         self.tokens = torch.zeros(batch, chunks, CHUNK, 7, dtype=torch.long)
         self.log_probs = torch.zeros(batch, chunks, CHUNK, 7)
@@ -146,14 +149,14 @@ class _Book:
         n: int,
         alive: NDArray[np.int64],
         frames: ImageArray,
+        *,
         policy: TinyPolicy,
-        ids: NDArray[np.int64],
         temperature: float,
         generator: torch.Generator,
     ) -> Tensor:
         rows = torch.from_numpy(alive)
         with torch.no_grad():
-            logits = policy(to_unit(frames), torch.from_numpy(ids[alive]))
+            logits = policy(to_unit(frames), torch.from_numpy(self.ids[alive]))
         tokens = sample_tokens(logits, temperature, generator)
         self.images[rows, n] = torch.from_numpy(frames)
         self.tokens[rows, n] = tokens
@@ -179,16 +182,14 @@ class _Book:
         if len(alive) and alive[0] == 0:
             self.clip.append(frames[0])
 
-    def close(
-        self, ids: NDArray[np.int64], group: int, version: int, config: ImagineConfig
-    ) -> Rollouts:
+    def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
             log_probs_BNKA=self.log_probs,
             mask_BN=self.mask,
-            instructions_B=torch.from_numpy(ids),
+            instructions_B=torch.from_numpy(self.ids),
             success_B=success,
             reward_B=success + config.progress_weight * self.best,
             steps_B=np.where(self.ended > 0, self.ended, config.chunks * CHUNK),

@@ -1,4 +1,4 @@
-"""Adapt to a scene in rounds: collect, compare with reality, finetune, trust, practise, prove, swap.
+"""Adapt to a scene in rounds: collect, compare, finetune, trust, practise, prove, swap.
 
 `improve` is the slow loop. Its arguments are the architecture: a robot that runs episodes, the
 store they lie in, the networks it starts from, and the desk that turns weights into a release.
@@ -100,18 +100,17 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
     """Run the rounds that are left and return the record of all; safe to stop anywhere.
 
     The active weights change only through the desk and the robot's own promotion. A task whose
-    imagined success leaves the real one behind is dropped; when none is left, the rounds end.
+    imagined success leaves the real one behind is not practised in that round.
     """
-    tasks = list(order.instructions)
     records = slow.run.load_rounds()
     for index in range(len(records), config.rounds):
-        if slow.budget.is_over() or not tasks:
+        if slow.budget.is_over():
             break
         record = RoundRecord(index=index, version_before=slow.desk.current)
         episodes = _collect(slow, order, config, record, records)
-        tasks = _compare(slow, config, record, records, tasks)
-        evidence = _finetune(slow, config, record, episodes, tasks)
-        if record.trusted and tasks and not slow.budget.is_over():
+        evidence = _finetune(slow, config, record, episodes, order.instructions)
+        evidence.instructions = _compare(slow, config, record, records, evidence)
+        if record.trusted and evidence.instructions and not slow.budget.is_over():
             _practise(slow, config, record, evidence)
             _release(slow, record, evidence)
         records = [*records, record]
@@ -153,19 +152,26 @@ def _compare(
     config: ImproveConfig,
     record: RoundRecord,
     records: Sequence[RoundRecord],
-    tasks: list[str],
+    evidence: Evidence,
 ) -> list[str]:
-    """Hold the last round's promise against this round's real episodes; drop fooled tasks."""
+    """Hold imagination against this round's real episodes; return the tasks to go on with.
+
+    What the last round promised is compared first, for the record. The decision is made with the
+    members that have just learned from these episodes: when the acting weights still succeed
+    there and not in reality, the task stops.
+    """
     fresh = [slow.store.load(i) for i in record.episodes]
-    judge = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
-    record.real_outcomes = judged_outcomes(judge, fresh)
+    record.real_outcomes = judged_outcomes(evidence.held_out_judge, fresh)
     promised = records[-1].imagined_after if records and records[-1].version_after else {}
-    gaps = closed_loop_gaps(promised, fresh, record.real_outcomes, config.gap_limit)
-    record.gaps = [str(gap) for gap in gaps]
+    kept = closed_loop_gaps(promised, fresh, record.real_outcomes, config.gap_limit)
+    slow.desk.restore(slow.team.policy)
+    record.imagined_before = _promise(slow.team.policy, evidence, config, record.index)
+    now = closed_loop_gaps(record.imagined_before, fresh, record.real_outcomes, config.gap_limit)
+    record.gaps = [f"promised; {gap}" for gap in kept] + [f"finetuned; {gap}" for gap in now]
     for line in record.gaps:
         slow.budget.say("compare", record.index, 1.0, line)
-    stopped = {gap.instruction for gap in gaps if gap.stopped}
-    return [task for task in tasks if task not in stopped]
+    stopped = {gap.instruction for gap in now if gap.stopped}
+    return [task for task in evidence.instructions if task not in stopped]
 
 
 def _finetune(
@@ -198,9 +204,7 @@ def _finetune(
     )
 
 
-def _practise(
-    slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: Evidence
-) -> None:
+def _practise(slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: Evidence) -> None:
     """Practise in imagination from the acting weights; the network of the team is changed."""
     policy = slow.team.policy
     slow.desk.restore(policy)
@@ -216,7 +220,7 @@ def _practise(
         evidence.judge,
         starts,
         config.practice,
-        config.seed + 100 * record.index,
+        seed=config.seed + 100 * record.index,
         on_iteration=on_iteration,
         is_over=slow.budget.is_over,
     )
@@ -233,7 +237,13 @@ def _promise(
     rates: dict[str, list[float]] = {}
     for world in evidence.worlds:
         found = imagined_success(
-            policy, world, evidence.judge, starts, config.practice.imagine, starts_seed, repeats=2
+            policy,
+            world,
+            evidence.judge,
+            starts,
+            config.practice.imagine,
+            seed=starts_seed,
+            repeats=2,
         )
         for task, (rate, _) in found.items():
             rates.setdefault(INSTRUCTIONS[task], []).append(rate)
@@ -276,5 +286,3 @@ def _final_check(
     slow.run.save_round(last)
     for line in last.final_gaps:
         slow.budget.say("compare", last.index, 1.0, line)
-
-

@@ -32,6 +32,8 @@ class RoundRecord:
     trust: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
     curve: list[dict[str, float]] = field(default_factory=list)
+    imagined_before: dict[str, float] = field(default_factory=dict)
+    """Closed-loop success in the finetuned imagination with the weights that ran the episodes."""
     imagined_after: dict[str, float] = field(default_factory=dict)
     """Closed-loop success in imagination per task with the new weights."""
     gate: list[dict[str, object]] = field(default_factory=list)

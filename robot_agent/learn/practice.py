@@ -53,8 +53,8 @@ def practise(
     judge: ClassifierJudge,
     starts: Sequence[Start],
     config: PracticeConfig,
-    seed: int,
     *,
+    seed: int,
     on_iteration: OnIteration | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> PracticeResult:
@@ -117,8 +117,8 @@ def imagined_success(
     judge: ClassifierJudge,
     starts: Sequence[Start],
     config: ImagineConfig,
-    seed: int,
     *,
+    seed: int,
     repeats: int = 4,
 ) -> dict[int, tuple[float, int]]:
     """Return closed-loop success (rate, rollouts) in imagination per instruction id."""

@@ -1,4 +1,4 @@
-"""What real episodes say: outcomes by the held-out judge, start frames, and the closed-loop gap."""
+"""What real episodes say: outcomes by the held-out judge, start frames, closed-loop gaps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Gap:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        verdict = "stopped" if self.stopped else "goes on"
+        verdict = "too large" if self.stopped else "within the limit"
         return (
             f"{self.instruction}: imagined {self.imagined:.2f}, real {self.real:.2f} "
             f"of {self.num_real}: {verdict}"
@@ -49,7 +49,9 @@ def judged_outcomes(judge: ClassifierJudge, episodes: Sequence[Episode]) -> list
     return outcomes
 
 
-def start_frames(episodes: Sequence[Episode], instructions: Sequence[str], known: Sequence[str]) -> list[Start]:
+def start_frames(
+    episodes: Sequence[Episode], instructions: Sequence[str], known: Sequence[str]
+) -> list[Start]:
     """Return the first observation of every episode with every instruction to be practised."""
     starts = []
     for episode in episodes:
@@ -76,12 +78,12 @@ def closed_loop_gaps(
     """
     gaps = []
     for instruction, promised in imagined.items():
-        real = [ok for ok, e in zip(outcomes, episodes, strict=True) if e.instruction == instruction]
+        real = [
+            ok for ok, e in zip(outcomes, episodes, strict=True) if e.instruction == instruction
+        ]
         if not real:
             continue
         rate = float(np.mean(real))
         error = float(np.sqrt(0.25 / len(real)))
-        gaps.append(
-            Gap(instruction, promised, rate, len(real), promised - rate > limit + error)
-        )
+        gaps.append(Gap(instruction, promised, rate, len(real), promised - rate > limit + error))
     return gaps

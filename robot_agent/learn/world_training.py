@@ -112,8 +112,9 @@ def held_out_errors(
     image, state = window.images_BTCHW[:, 0], window.states_BTP[:, 0]
     ours, still = {}, {}
     for t in range(max(horizons)):
-        image, state = world(image, window.images_BTCHW[:, 0], state,
-                             actions[:, t + 1], actions[:, t])
+        image, state = world(
+            image, window.images_BTCHW[:, 0], state, actions[:, t + 1], actions[:, t]
+        )
         if t + 1 in horizons:
             target = window.images_BTCHW[:, t + 1]
             ours[str(t + 1)] = psnr(image.clamp(0, 1), target)

@@ -52,7 +52,7 @@ class ClassifierJudge:
         progress = torch.stack(progresses).amin(dim=0).double().numpy()
         return success, progress
 
-    def score(self, frames_BTHWC: ImageArray, instructions: Sequence[str]) -> FloatArray:  # noqa: N803
+    def score(self, frames_BTHWC: ImageArray, instructions: Sequence[str]) -> FloatArray:
         """Return success probabilities (B,) of clips (B, T, 64, 64, 3) by first and last frames.
 
         The last two frames must agree: the smaller probability counts.

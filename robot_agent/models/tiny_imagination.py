@@ -44,7 +44,7 @@ class TinyImagination:
         self._previous_action = torch.zeros(len(images), ACTION_DIM)
         return images
 
-    def step(self, actions_BA: NDArray[np.float64]) -> ImageArray:  # noqa: N803 (axis letters)
+    def step(self, actions_BA: NDArray[np.float64]) -> ImageArray:
         """Advance every rollout by one Bridge action (B, 7); return frames (B, 64, 64, 3).
 
         Raises:

@@ -2,7 +2,7 @@
 
 Axis letters: B batch, K action of the chunk (5), A dimension (7), V bin of a token, C H W picture.
 The token head is that of OpenVLA-OFT: every dimension of every action of the chunk is a
-categorical over bins in [-1, 1], independent given the observation, so log-probabilities are exact.
+categorical over bins in [-1, 1], independent given the observation: log-probabilities are exact.
 """
 
 from dataclasses import dataclass
@@ -79,9 +79,7 @@ def token_log_probs(logits_BKAV: Tensor, tokens_BKA: Tensor, temperature: float)
     return log_probs.gather(-1, tokens_BKA[..., None])[..., 0]
 
 
-def sample_tokens(
-    logits_BKAV: Tensor, temperature: float, generator: torch.Generator
-) -> Tensor:
+def sample_tokens(logits_BKAV: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
     """Return tokens (B, K, A) drawn at `temperature`; the most likely ones at temperature 0."""
     if temperature <= 0.0:
         return logits_BKAV.argmax(dim=-1)

@@ -1,4 +1,4 @@
-"""The trained networks of the tiny tier, read from one folder of safetensors and checked by hash."""
+"""The trained networks of the tiny tier, read from one folder and checked by hash."""
 
 import hashlib
 import json
@@ -61,7 +61,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / MANIFEST}: cannot be read ({error}). Install again.") from error
+        raise ConfigError(
+            f"{folder / MANIFEST}: cannot be read ({error}). Install again."
+        ) from error
     return manifest
 
 

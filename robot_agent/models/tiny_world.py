@@ -66,14 +66,9 @@ class TinyWorld(nn.Module):
         self.up_1 = nn.Conv2d(c2 + c1, c1, 1)
         self.leave = nn.ModuleList([ResidualBlock(c1, d)])
         self.head = nn.Conv2d(c1, (_NUM_SOURCES + 3 + 2) * _PATCH * _PATCH, 3, padding=1)
-        self.state_head = nn.Sequential(
-            nn.Linear(c3 + d, d), nn.SiLU(), nn.Linear(d, STATE_DIM)
-        )
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
-            self.head.bias[: _PATCH * _PATCH] = 3.0  # begin by keeping the present picture
-            self.state_head[2].weight.mul_(0.1)
+        last = nn.Linear(d, STATE_DIM)
+        self.state_head = nn.Sequential(nn.Linear(c3 + d, d), nn.SiLU(), last)
+        _begin_by_keeping(self.head, last)
 
     def forward(
         self,
@@ -97,6 +92,16 @@ class TinyWorld(nn.Module):
         return _compose(parts, image_BCHW, first_BCHW), state_BP + 0.2 * change
 
 
+@torch.no_grad()
+def _begin_by_keeping(head: nn.Conv2d, last: nn.Linear) -> None:
+    """Start as a model of a world that stands still."""
+    head.weight.mul_(0.1)
+    bias = torch.zeros(head.out_channels)
+    bias[: _PATCH * _PATCH] = 3.0
+    head.bias = nn.Parameter(bias)
+    last.weight.mul_(0.1)
+
+
 def _through(blocks: nn.ModuleList, x: Tensor, d: Tensor) -> Tensor:
     for block in blocks:
         x = block(x, d)
@@ -115,9 +120,7 @@ def _compose(parts_BCHW: Tensor, image_BCHW: Tensor, first_BCHW: Tensor) -> Tens
     B, H, W, _ = flow_BHW2.shape
     identity = torch.eye(2, 3, device=flow_BHW2.device).expand(B, 2, 3)
     grid = F.affine_grid(identity, [B, 3, H, W], align_corners=False) + flow_BHW2
-    moved = F.grid_sample(
-        image_BCHW.float(), grid, padding_mode="border", align_corners=False
-    )
+    moved = F.grid_sample(image_BCHW.float(), grid, padding_mode="border", align_corners=False)
     sources = (image_BCHW, moved, first_BCHW, new)
     mixed = sum(masks[:, i : i + 1] * source for i, source in enumerate(sources))
     return torch.as_tensor(mixed).clamp(-0.05, 1.05)
