@@ -25,8 +25,7 @@ def load(condition: str, count: int) -> Iterator[None]:
     """Run `count` processes of a condition's program meanwhile."""
     program = PROGRAMS[condition]
     children = [
-        subprocess.Popen([sys.executable, "-c", program])
-        for _ in range(count if program else 0)
+        subprocess.Popen([sys.executable, "-c", program]) for _ in range(count if program else 0)
     ]
     try:
         yield

@@ -65,7 +65,12 @@ class SimWorldNode(Node):
         size_px = (self._config.camera_width, self._config.camera_height)
         self._camera = SimCamera(self, self._time, size_px, self._config.camera_hz, self._faults)
         self._ticker = Ticker(
-            self._time, _TICK_NS, self._tick, on_error=self._report_error, name="physics", in_real_time=True
+            self._time,
+            _TICK_NS,
+            self._tick,
+            on_error=self._report_error,
+            name="physics",
+            in_real_time=True,
         )
         self._diagnostics = Diagnostics(self, "simulated wx250s", self._report)
         self._camera.start()
