@@ -57,19 +57,20 @@ def show(
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     for item in tables:
-        console.print(item)
+        console.print(item, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
     """Return a rich table; numbers stand to the right."""
     from rich.table import Table
+    from rich.text import Text
 
-    made, cells = Table(title=title, title_justify="left"), [list(row) for row in rows]
+    made, cells = Table(title=Text(title), title_justify="left"), [list(row) for row in rows]
     for index, name in enumerate(columns):
         is_number = bool(cells) and isinstance(cells[0][index], int | float)
-        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        made.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in cells:
-        made.add_row(*(_cell(value) for value in row))
+        made.add_row(*(Text(_cell(value)) for value in row))
     return made
 
 

@@ -33,10 +33,12 @@ class Gap:
         )
 
 
-def judged_outcomes(judge: ClassifierJudge, episodes: Sequence[Episode]) -> list[bool]:
+def judged_outcomes(
+    judge: ClassifierJudge, episodes: Sequence[Episode], threshold: float
+) -> list[bool]:
     """Return success of each real episode by its first and last two pictures.
 
-    An outcome that a person gave stands; the judge decides the rest.
+    An outcome that a person gave stands; the judge decides the rest at `threshold`.
     """
     outcomes = []
     for episode in episodes:
@@ -45,7 +47,7 @@ def judged_outcomes(judge: ClassifierJudge, episodes: Sequence[Episode]) -> list
             continue
         frames = [resize_squashed(episode.images[i], SIZE_PX) for i in (0, -2, -1)]
         score = judge.score(np.stack(frames)[None], [episode.instruction])
-        outcomes.append(bool(score[0] > 0.5))
+        outcomes.append(bool(score[0] > threshold))
     return outcomes
 
 

@@ -69,11 +69,8 @@ class Demonstrator:
         """Return the clean action (7,) for a tool position (3,) and an opening [m]."""
         style = self._style
         x, y, z = self._R.T @ (tool_m - self._origin)
-        aim_x, aim_y, aim_z = np.array(style.aim_m) + (
-            -drawer_m - HANDLE_GAP_M / 2.0 + 0.001,
-            0.0,
-            _WORK_HEIGHT_M,
-        )
+        gap_x = -drawer_m - HANDLE_GAP_M / 2.0 + 0.001
+        aim_x, aim_y, aim_z = np.array(style.aim_m) + np.array([gap_x, 0.0, _WORK_HEIGHT_M])
         off = np.array([aim_x - x, aim_y - y])
         if self._is_done(drawer_m):
             step = np.zeros(3)

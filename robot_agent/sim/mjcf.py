@@ -1,6 +1,6 @@
 """The MuJoCo model: our own MJCF of the wx250s, a table, a drawer and the Bridge camera.
 
-Source of the arm: joint offsets, axes and limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
+Source of the arm: joint offsets, axes, limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
 """
 
 from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
@@ -142,7 +142,8 @@ def _arm() -> str:
         low, high = JOINT_LOWER_RAD[index], JOINT_UPPER_RAD[index]
         opening += (
             f'<body name="{name}" pos="{offset}" gravcomp="1">'
-            f'<joint name="{name}" axis="{axis}" range="{low} {high}" armature="0.02" damping="1"/>'
+            f'<joint name="{name}" axis="{axis}" range="{low} {high}" armature="0.02" '
+            f'damping="1"/>'
             f'<inertial pos="0.03 0 0" mass="{mass}" diaginertia="0.0005 0.0005 0.0005"/>{geoms}'
         )
         closing += "</body>"

@@ -130,7 +130,7 @@ def task_of(instruction: str) -> str:
 
 
 def broad_scene(rng: np.random.Generator) -> Scene:
-    """Return a scene drawn far around home and the novel ones: data for world models and judges."""
+    """Return a scene drawn far around home and the novel ones, to train world and judge on."""
 
     def color() -> Color:
         r, g, b = rng.uniform(0.12, 0.97, 3)

@@ -13,7 +13,7 @@ from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
 from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
 
 os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco  # noqa: E402 (the rendering backend must be chosen before the import)
+import mujoco
 
 TICK_S = 0.02
 SUBSTEPS = 5
@@ -131,9 +131,9 @@ class SimWorld:
 
     def _plan(self, goal: FloatArray) -> None:
         """Plan a cubic from the present setpoint and speed to `goal` at rest."""
-        p, v, T = self._setpoint, self._setpoint_speed, PROFILE_S
+        p, v, s = self._setpoint, self._setpoint_speed, PROFILE_S
         d = goal - p
-        self._segment = np.stack([p, v, 3 * d / T**2 - 2 * v / T, -2 * d / T**3 + v / T**2])
+        self._segment = np.stack([p, v, 3 * d / s**2 - 2 * v / s, -2 * d / s**3 + v / s**2])
         self._goal, self._goal_elapsed_s = goal.copy(), 0.0
 
     def _advance_setpoint(self, seconds: float) -> None:
@@ -176,10 +176,7 @@ class SimWorld:
         try:
             renderer = mujoco.Renderer(self._model, height, width)
         except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
-            raise SimulationError(
-                f"rendering cannot start with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {error}. "
-                f"Install libegl1 and libgl1-mesa-dri, or try MUJOCO_GL=osmesa with libosmesa6."
-            ) from error
+            raise _no_rendering(error) from error
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             renderer.scene.flags[flag] = 0
         return renderer
@@ -236,7 +233,7 @@ def _place_camera(model: Any, scene: Scene) -> None:
     camera.pos[:] = TABLE_CENTER_M + scene.camera_distance * (turned @ offset)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
-    R = np.stack([right, np.cross(right, forward), -forward], axis=1)
+    axes = np.stack([right, np.cross(right, forward), -forward], axis=1)
     quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, R.flatten())
+    mujoco.mju_mat2Quat(quaternion, axes.flatten())
     camera.quat[:] = quaternion
