@@ -3,13 +3,15 @@
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from robot_agent.commands.options import config_of
 from robot_agent.core.clock import wall_stamp
@@ -26,7 +28,7 @@ _ORDER, _REPORT, _REPLAY = "order.json", "report.json", "replay.safetensors"
 
 def run_learner(arguments: argparse.Namespace) -> int:
     """Adapt with the robot at the other end of the pipe; every end of it is told there."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may ignore it
+    signal.signal(signal.SIGINT, _end_at_once)
     _require_folders(arguments)
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.learn.source import PipeSource
@@ -126,6 +128,13 @@ def _verdict(records: "Sequence[RoundRecord]") -> str:
             f"must be {check['limit']}"
         )
     return f"round {last.index} made no new version; gaps: {'; '.join(last.gaps) or 'none'}"
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Leave, and let no worker process hold the pipes open or be waited for."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    raise KeyboardInterrupt
 
 
 def _require_folders(arguments: argparse.Namespace) -> None:
