@@ -58,7 +58,9 @@ def collect_play(num: int, seed: int, workers: int = 2, steps: int = 24) -> Reco
 
 def _collect(kind: str, num: int, seed: int, workers: int, steps: int) -> Recording:
     shares = np.array_split(np.arange(num), max(1, workers * 4))
-    jobs = [(kind, [seed * 1_000_003 + int(i) for i in share], steps) for share in shares]
+    jobs = [
+        (kind, [seed * 1_000_003 + int(i) for i in share], steps) for share in shares if len(share)
+    ]
     if workers <= 1:
         parts = [_run_share(*job) for job in jobs]
     else:

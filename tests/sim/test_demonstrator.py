@@ -1,0 +1,99 @@
+"""Scripted hands act through the guard: demonstrations succeed, near misses do not."""
+
+import numpy as np
+import pytest
+
+from robot_agent.sim.collect import _hands
+from robot_agent.sim.demonstrator import (
+    Demonstrator,
+    Style,
+    demonstration_style,
+    near_miss_style,
+)
+from robot_agent.sim.robot import SimRobot
+from robot_agent.sim.scenes import HOME, NOVEL, broad_scene
+
+RESETS = 40
+MAX_STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return SimRobot(HOME)
+
+
+def attempt(robot, scene, task, style, seed):
+    """Return whether one scripted episode succeeded, and the tool positions of its steps."""
+    robot.reset(seed, task, scene)
+    rng = np.random.default_rng(seed)
+    hand = Demonstrator(scene.varied(np.random.default_rng(seed)), task, style)
+    tools = []
+    for _ in range(MAX_STEPS):
+        robot.execute(hand.disturb(hand.act(robot.world.tool_m, robot.world.drawer_m), rng))
+        tools.append(robot.world.tool_m)
+        if robot.world.success(task):
+            break
+    return robot.world.success(task), np.array(tools)
+
+
+@pytest.mark.parametrize("scene", [HOME, *NOVEL.values()], ids=lambda scene: scene.name)
+def test_demonstrations_succeed_through_the_guard(robot, scene):
+    done = 0
+    for index in range(RESETS):
+        style = demonstration_style(np.random.default_rng(index))
+        succeeded, _ = attempt(robot, scene, ("open", "close")[index % 2], style, 1000 + index)
+        done += succeeded
+    assert done >= 0.9 * RESETS, f"{scene.name}: {done} of {RESETS}"
+
+
+def test_near_misses_miss(robot):
+    done = 0
+    for index in range(12):
+        style = near_miss_style(np.random.default_rng(index))
+        done += attempt(robot, HOME, ("open", "close")[index % 2], style, 2000 + index)[0]
+    assert done <= 3, f"{done} of 12 near misses succeeded"
+
+
+def test_the_drawer_stays_when_the_hand_passes_above(robot):
+    opening = None
+    robot.reset(5, "open", HOME)
+    opening = robot.world.drawer_m
+    scene = HOME.varied(np.random.default_rng(5))
+    hand = Demonstrator(scene, "open", Style(aim_m=(0.0, 0.0, 0.075)))
+    apart = []
+    for _ in range(MAX_STEPS):
+        robot.execute(hand.act(robot.world.tool_m, robot.world.drawer_m))
+        handle = [scene.drawer_x_m - opening, scene.drawer_y_m]
+        apart.append(float(np.linalg.norm(robot.world.tool_m[:2] - handle)))
+    assert min(apart) < 0.05, "the hand never was above the handle"
+    assert abs(robot.world.drawer_m - opening) < 1e-4, "moved without a touch"
+
+
+def test_at_least_three_in_ten_play_episodes_hold_a_near_miss():
+    def is_near_miss(hand):
+        if not isinstance(hand, Demonstrator):
+            return False
+        x, y, z = np.abs(hand._style.aim_m)
+        return x >= 0.025 or y >= 0.055 or z >= 0.022
+
+    with_one = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        hands = [hand for hand, _ in _hands(broad_scene(rng), rng, 24)]
+        with_one += sum(map(is_near_miss, hands)) >= 8
+    assert with_one >= 0.3 * 300, f"{with_one} of 300"
+
+
+def test_a_clean_action_does_not_depend_on_the_noise():
+    hand = Demonstrator(HOME, "close", Style(noise=0.45))
+    tool, rng = np.array([0.2, 0.0, 0.2]), np.random.default_rng(0)
+    clean = hand.act(tool, 0.05)
+    disturbed = [hand.disturb(clean, rng) for _ in range(2)]
+    assert np.array_equal(clean, hand.act(tool, 0.05))
+    assert not np.array_equal(*disturbed)
+    assert np.linalg.norm(clean[:3]) <= 0.026 + 1e-12
+
+
+def test_the_gripper_stays_closed_in_a_demonstration():
+    hand = Demonstrator(HOME, "open", Style())
+    assert hand.act(np.array([0.2, 0.0, 0.2]), 0.05)[6] == 0.0

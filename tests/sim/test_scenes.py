@@ -1,0 +1,60 @@
+"""Scenes and instructions have names, and a wrong one is told the right ones."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robot_agent.core.errors import InputError
+from robot_agent.sim.scenes import HOME, NOVEL, TASKS, broad_scene, scene_named, task_of
+
+
+@pytest.mark.parametrize("name", ["home", *NOVEL])
+def test_every_scene_is_found_by_its_name(name):
+    assert scene_named(name).name == name
+
+
+def test_an_unknown_scene_is_refused_with_the_names():
+    with pytest.raises(InputError) as refused:
+        scene_named("garage")
+    assert str(refused.value) == (
+        "scene 'garage' is unknown. Choose one of: home, kitchen, study, nursery."
+    )
+
+
+def test_case_and_spaces_of_an_instruction_do_not_matter():
+    assert task_of("  Open   THE drawer ") == "open"
+    assert task_of("close the drawer") == "close"
+
+
+@pytest.mark.parametrize("instruction", ["", "   ", "open the door"])
+def test_an_instruction_of_no_task_is_refused_with_the_known_ones(instruction):
+    with pytest.raises(InputError) as refused:
+        task_of(instruction)
+    assert str(refused.value) == (
+        f"instruction '{instruction}' is of no task this robot knows. "
+        f"Choose one of: open the drawer, close the drawer."
+    )
+
+
+@given(st.text())
+def test_any_text_is_a_task_or_an_input_error(instruction):
+    try:
+        assert task_of(instruction) in TASKS.values()
+    except InputError as error:
+        assert "Choose one of" in str(error)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_varied_scene_stays_near_its_own(seed):
+    varied = HOME.varied(np.random.default_rng(seed))
+    assert abs(varied.drawer_x_m - HOME.drawer_x_m) <= 0.007
+    assert abs(varied.drawer_y_m - HOME.drawer_y_m) <= 0.007
+    assert abs(varied.drawer_yaw_rad - HOME.drawer_yaw_rad) <= 0.035
+    assert varied.rail_friction_n == HOME.rail_friction_n
+
+
+def test_broad_scenes_differ_and_follow_from_the_seed():
+    scenes = [broad_scene(np.random.default_rng(seed)) for seed in (1, 2, 1)]
+    assert scenes[0] == scenes[2]
+    assert scenes[0] != scenes[1]
