@@ -13,7 +13,19 @@ from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
 from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
 
 os.environ.setdefault("MUJOCO_GL", "egl")
-import mujoco
+
+
+def _no_rendering(error: BaseException) -> SimulationError:
+    return SimulationError(
+        f"rendering cannot start with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {error}. "
+        f"Install libegl1 and libgl1-mesa-dri, or try MUJOCO_GL=osmesa with libosmesa6."
+    )
+
+
+try:  # the rendering backend must be chosen before the import, which refuses an unknown one
+    import mujoco
+except (RuntimeError, AttributeError, ImportError, OSError) as error:
+    raise _no_rendering(error) from error
 
 TICK_S = 0.02
 SUBSTEPS = 5
