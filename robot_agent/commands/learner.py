@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -28,12 +28,11 @@ _ORDER, _REPORT, _REPLAY = "order.json", "report.json", "replay.safetensors"
 
 def run_learner(arguments: argparse.Namespace) -> int:
     """Adapt with the robot at the other end of the pipe; every end of it is told there."""
-    signal.signal(signal.SIGINT, _end_at_once)
     _require_folders(arguments)
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.learn.source import PipeSource
 
-    with _own_stdout() as events:
+    with _ending_at_once(), _own_stdout() as events:
         robot = PipeSource(sys.stdin, events)
         try:
             records = _improve(robot, arguments, config_of(ImproveConfig, arguments))
@@ -130,11 +129,23 @@ def _verdict(records: "Sequence[RoundRecord]") -> str:
     return f"round {last.index} made no new version; gaps: {'; '.join(last.gaps) or 'none'}"
 
 
-def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave, and let no worker process hold the pipes open or be waited for."""
-    for child in multiprocessing.active_children():
-        child.terminate()
-    raise KeyboardInterrupt
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Leave on SIGINT, and let no worker process hold the pipes open or be waited for.
+
+    A shell that starts this in the background may have SIGINT ignored; the robot sends it.
+    """
+
+    def on_signal(_number: int, _frame: FrameType | None) -> NoReturn:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _require_folders(arguments: argparse.Namespace) -> None:
@@ -155,7 +166,8 @@ def _own_stdout() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as events:
+        events = os.fdopen(os.dup(kept), "w", encoding="utf-8")
+        with events, redirect_stdout(sys.stderr):
             yield events
     finally:
         sys.stdout.flush()
