@@ -20,7 +20,7 @@ class PairingConfig:
     max_skew_s: float = 0.05
     """Largest distance of the stamps of picture and joints."""
     max_frozen: int = 5
-    """Equal pictures in a row, while the joints move, that make the camera count as frozen."""
+    """Equal pictures in a row, after the joints moved, that make the camera count as frozen."""
     min_motion_rad: float = 0.05
     """Joint motion that must show in a picture."""
 
@@ -128,28 +128,31 @@ class ObservationPairing:
 
 
 class FrameHealth:
-    """Notices a camera that repeats one picture while the arm moves; one thread."""
+    """Notices a camera that repeats one picture after the arm has moved; one thread."""
 
     def __init__(self, config: PairingConfig) -> None:
         """Begin with nothing seen."""
         self._config = config
         self._last: ImageArray | None = None
         self._joints_rad: FloatArray | None = None
-        self._equal = 0
+        self._late = 0
         self.is_frozen = False
 
     def look(self, image_hwc: ImageArray, joints_rad: FloatArray | None) -> None:
-        """Compare a picture and the joints with those of the last picture that differed."""
+        """Compare a picture with the last one that differed; count repeats since a motion.
+
+        Pictures that repeat while the arm rests are no fault, however many there were, and one
+        that was under way when the arm moved is none either.
+        """
         rows = np.linspace(0, image_hwc.shape[0] - 1, _FROZEN_EDGE_PX).astype(int)
         columns = np.linspace(0, image_hwc.shape[1] - 1, _FROZEN_EDGE_PX).astype(int)
         small = image_hwc[np.ix_(rows, columns)]
         if self._last is None or not np.array_equal(small, self._last):
-            self._last, self._joints_rad, self._equal = small, joints_rad, 0
+            self._last, self._joints_rad, self._late = small, joints_rad, 0
             self.is_frozen = False
             return
-        self._equal += 1
         moved_rad = 0.0
         if joints_rad is not None and self._joints_rad is not None:
             moved_rad = float(np.abs(joints_rad - self._joints_rad).max())
-        too_many = self._equal >= self._config.max_frozen
-        self.is_frozen = too_many and moved_rad > self._config.min_motion_rad
+        self._late = self._late + 1 if moved_rad > self._config.min_motion_rad else 0
+        self.is_frozen = self._late >= self._config.max_frozen

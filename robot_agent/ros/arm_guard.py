@@ -36,8 +36,8 @@ from robot_agent.guard.state import (
 from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
-from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
-from robot_agent.ros.guard_message import guard_message
+from robot_agent.ros.diagnostics import OK, Diagnostics, Report
+from robot_agent.ros.guard_message import guard_message, guard_report
 from robot_agent.ros.guard_thread import GuardThread
 from robot_agent.ros.params import setting
 
@@ -72,6 +72,7 @@ class ArmGuardNode(LifecycleNode):
         self._commands: tuple[Any, ...] = ()
         self._published: tuple[Any, ...] = ()
         self._published_ns = 0
+        self._gripper_pwm, self._gripper_age = 0.0, 5
         self._state = self.create_publisher(GuardState, topics.GUARD_STATE, topics.STATE)
         self._waiting = ReentrantCallbackGroup()
         self.create_service(Trigger, topics.GUARD_STOP, self._on_stop_service)
@@ -253,9 +254,11 @@ class ArmGuardNode(LifecycleNode):
         arm, gripper = self._commands
         cmd = action.joints_rad.astype(np.float32).tolist()
         arm.publish(JointGroupCommand(name=topics.ARM_GROUP, cmd=cmd))
-        gripper.publish(
-            JointSingleCommand(name=wx250s.GRIPPER_NAME, cmd=float(action.gripper_pwm))
-        )
+        # The driver keeps the last PWM: what did not change is repeated at 10 Hz only.
+        self._gripper_age += 1
+        if abs(action.gripper_pwm - self._gripper_pwm) > 1.0 or self._gripper_age >= 5:
+            self._gripper_pwm, self._gripper_age = float(action.gripper_pwm), 0
+            gripper.publish(JointSingleCommand(name=wx250s.GRIPPER_NAME, cmd=self._gripper_pwm))
 
     def _on_tick(self, now_ns: int, state: PureState, inputs: GuardInputs) -> None:
         """Keep the latch on disk and publish the state when it changed or is due."""
@@ -275,20 +278,7 @@ class ArmGuardNode(LifecycleNode):
         guard = self._guard
         if guard is None or guard.state is None or not guard.is_running:
             return OK, "inactive", {}
-        lateness, state = guard.lateness, guard.state
-        values = {
-            "mode": state.mode,
-            "causes": ", ".join((*state.latched, *state.hold_causes)),
-            "ticks": state.counters.ticks,
-            "late_ticks": lateness.late_ticks,
-            "skipped_ticks": lateness.skipped,
-            "late_ms_p50": lateness.percentile_ms(0.5),
-            "late_ms_p99": lateness.percentile_ms(0.99),
-            "late_ms_p999": lateness.percentile_ms(0.999),
-            "late_ms_max": lateness.largest_ns * 1e-6,
-        }
-        level = ERROR if state.latched else WARN if state.mode == "hold" else OK
-        return level, state.mode, values
+        return guard_report(guard.lateness, guard.state)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

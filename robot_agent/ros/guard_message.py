@@ -1,4 +1,4 @@
-"""The guard's state as a message."""
+"""The guard's state as a message, and as a line of diagnostics."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from robot_agent_interfaces.msg import GuardState
 
 from robot_agent.guard.state import GuardInputs
 from robot_agent.guard.state import GuardState as PureState
+from robot_agent.ros.diagnostics import ERROR, OK, WARN, Report
+from robot_agent.ros.guard_thread import Lateness
 
 
 def guard_message(now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
@@ -25,3 +27,20 @@ def guard_message(now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
     message.ticks = state.counters.ticks
     message.accepted, message.rejected = state.counters.accepted, state.counters.rejected
     return message
+
+
+def guard_report(lateness: Lateness, state: PureState) -> Report:
+    """Return the health of an active guard."""
+    values = {
+        "mode": state.mode,
+        "causes": ", ".join((*state.latched, *state.hold_causes)),
+        "ticks": state.counters.ticks,
+        "late_ticks": lateness.late_ticks,
+        "skipped_ticks": lateness.skipped,
+        "late_ms_p50": lateness.percentile_ms(0.5),
+        "late_ms_p99": lateness.percentile_ms(0.99),
+        "late_ms_p999": lateness.percentile_ms(0.999),
+        "late_ms_max": lateness.largest_ns * 1e-6,
+    }
+    level = ERROR if state.latched else WARN if state.mode == "hold" else OK
+    return level, state.mode, values

@@ -107,6 +107,7 @@ class PolicyRunner:
 
         try:
             self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+            self._pairing.clear()  # what was seen before the episode does not count in it
             run_episode(
                 self,
                 self.slot,

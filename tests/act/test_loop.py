@@ -1,0 +1,132 @@
+"""The episode loop on fakes with teeth: order, boundaries, numbers, ends."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from robot_agent.act.executor import PERIOD_NS, Numbering, StepExecutor
+from robot_agent.act.loop import EpisodeTask, run_episode
+from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.core.clock import FakeClock
+from robot_agent.core.errors import InputError
+from robot_agent.core.types import Chunk, Observation, Proposal
+
+
+class CountingWorld:
+    """Every picture shows how many actions made it; every action says which picture it saw."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock, self.sent = clock, []
+        self.heartbeats: list[int] = []
+
+    def observe(self) -> Observation:
+        image = np.full((8, 8, 3), len(self.sent), np.uint8)
+        return Observation(image, np.zeros(6), 1.0, self.clock.now_ns())
+
+    def send(self, proposal: Proposal) -> None:
+        seen = int(proposal.action[0])
+        assert seen + proposal.index == len(self.sent), "action was chosen for another picture"
+        self.sent.append(proposal)
+
+    def heartbeat(self) -> None:
+        self.heartbeats.append(self.clock.now_ns())
+
+
+class SeeingPolicy:
+    """Answers with five actions that hold the number that the picture shows."""
+
+    def __init__(self, version: str) -> None:
+        self.version, self.resets = version, []
+
+    def reset(self, instruction: str, seed: int) -> None:
+        if instruction == "dance":
+            raise InputError("instruction 'dance' is unknown. Choose another.")
+        self.resets.append((instruction, seed))
+
+    def act(self, observation: Observation) -> Chunk:
+        actions = np.zeros((5, 7))
+        actions[:, 0] = observation.image_hwc[0, 0, 0]
+        return Chunk(actions, self.version, 1, observation.stamp_ns)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(1_000_000_000)
+
+
+def run(
+    clock: FakeClock,
+    slot: PolicySlot,
+    world: CountingWorld,
+    max_steps: int = 12,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> int:
+    executor = StepExecutor(clock, world.send, world.heartbeat)
+    task = EpisodeTask(instruction="open", seed=3, max_steps=max_steps)
+    numbering = Numbering(clock.now_ns())
+    return run_episode(world, slot, executor, task, numbering=numbering, is_cancelled=is_cancelled)
+
+
+def test_actions_follow_pictures_and_come_every_200_ms(clock: FakeClock) -> None:
+    world, policy = CountingWorld(clock), SeeingPolicy("v1")
+    assert run(clock, PolicySlot(policy), world) == 12
+    assert policy.resets == [("open", 3)]
+    deadlines = [proposal.deadline_ns for proposal in world.sent]
+    assert np.diff(deadlines).tolist() == [PERIOD_NS] * 11
+    assert clock.now_ns() == deadlines[-1], "the last action had its full period"
+    assert [p.index for p in world.sent] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+    assert np.diff([p.sequence for p in world.sent]).min() > 0
+    assert max(np.diff(world.heartbeats)) <= 50_000_000
+
+
+def test_weights_change_between_chunks_only(clock: FakeClock) -> None:
+    world, first, second = CountingWorld(clock), SeeingPolicy("v1"), SeeingPolicy("v2")
+    slot = PolicySlot(first)
+
+    def offer_in_mid_chunk() -> bool:
+        if len(world.sent) == 2 and slot.candidate is None and slot.active is first:
+            slot.offer(second)
+        return False
+
+    run(clock, slot, world, is_cancelled=offer_in_mid_chunk)
+    assert [p.weights_version for p in world.sent] == ["v1"] * 5 + ["v2"] * 7
+    assert second.resets == [("open", 3)]
+
+
+def test_cancel_ends_the_step_under_way(clock: FakeClock) -> None:
+    world = CountingWorld(clock)
+    steps = run(
+        clock, PolicySlot(SeeingPolicy("v1")), world, is_cancelled=lambda: len(world.sent) >= 3
+    )
+    assert steps == len(world.sent) == 3
+    assert clock.now_ns() < world.sent[-1].deadline_ns
+
+
+def test_an_unknown_instruction_sends_nothing(clock: FakeClock) -> None:
+    world = CountingWorld(clock)
+    executor = StepExecutor(clock, world.send, world.heartbeat)
+    with pytest.raises(InputError, match="dance"):
+        run_episode(
+            world,
+            PolicySlot(SeeingPolicy("v1")),
+            executor,
+            EpisodeTask(instruction="dance"),
+            numbering=Numbering(0),
+        )
+    assert not world.sent
+
+
+@pytest.mark.parametrize(("instruction", "max_steps"), [("  ", 5), ("open", 0), ("open", 10_001)])
+def test_a_task_without_sense_is_refused(instruction: str, max_steps: int) -> None:
+    with pytest.raises(InputError):
+        EpisodeTask(instruction=instruction, max_steps=max_steps)
+
+
+def test_a_proposer_that_starts_again_goes_on_above_its_numbers() -> None:
+    chunk = Chunk(np.zeros((5, 7)), "v1", 1, 0)
+    before, now_ns = Numbering(0), 0
+    for _ in range(100):
+        last = before.proposals(chunk)[-1].sequence
+        now_ns += 5 * PERIOD_NS
+    assert Numbering(now_ns).proposals(chunk)[0].sequence > last

@@ -1,0 +1,101 @@
+"""Pairing of pictures and joints, and the camera that freezes."""
+
+import numpy as np
+import pytest
+
+from robot_agent.act.observation import FrameHealth, ObservationPairing, PairingConfig
+
+MS = 1_000_000
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((48, 64, 3), value, np.uint8)
+
+
+def joints(value: float) -> np.ndarray:
+    return np.full(6, value)
+
+
+@pytest.mark.parametrize(("skew_ms", "is_paired"), [(0, True), (50, True), (51, False)])
+def test_a_picture_is_paired_with_joints_at_most_50_ms_away(skew_ms: int, is_paired: bool) -> None:
+    pairing = ObservationPairing()
+    pairing.add_joints(joints(0.1), 1.0, 1000 * MS)
+    pairing.add_image(picture(1), (1000 + skew_ms) * MS)
+    assert (pairing.newest(2000 * MS) is not None) == is_paired
+    assert pairing.dropped == (0 if is_paired else 1)
+
+
+def test_the_nearest_joints_are_taken_and_the_age_is_said() -> None:
+    pairing = ObservationPairing()
+    for stamp_ms, value in ((980, 0.1), (1001, 0.2), (1020, 0.3)):
+        pairing.add_joints(joints(value), 1.0, stamp_ms * MS)
+    pairing.add_image(picture(1), 1000 * MS)
+    found = pairing.newest(1300 * MS)
+    assert found is not None
+    assert found.joints_rad[0] == 0.2
+    assert found.age_s == pytest.approx(0.3)
+
+
+def test_a_picture_from_before_the_boundary_does_not_count() -> None:
+    pairing = ObservationPairing()
+    pairing.add_joints(joints(0.1), 1.0, 1000 * MS)
+    pairing.add_image(picture(1), 1000 * MS)
+    assert pairing.newest(1000 * MS, not_before_ns=1001 * MS) is None
+    pairing.add_image(picture(2), 1010 * MS)
+    found = pairing.newest(1010 * MS, not_before_ns=1001 * MS)
+    assert found is not None
+    assert found.stamp_ns == 1010 * MS
+
+
+def test_a_picture_that_is_not_newer_is_ignored() -> None:
+    pairing = ObservationPairing()
+    pairing.add_joints(joints(0.1), 1.0, 1000 * MS)
+    pairing.add_image(picture(1), 1000 * MS)
+    pairing.add_image(picture(2), 1000 * MS)
+    found = pairing.newest(1000 * MS)
+    assert found is not None
+    assert found.image_hwc[0, 0, 0] == 1
+
+
+def test_the_nearest_picture_is_found_on_either_side() -> None:
+    pairing = ObservationPairing()
+    for stamp_ms in (950, 1000, 1050, 1100):
+        pairing.add_joints(joints(stamp_ms / 1e3), 1.0, stamp_ms * MS)
+        pairing.add_image(picture(stamp_ms % 251), stamp_ms * MS)
+    for wanted_ms, stamp_ms in ((1020, 1000), (1030, 1050), (2000, 1100)):
+        found = pairing.nearest(1100 * MS, wanted_ms * MS)
+        assert found is not None
+        assert found.stamp_ns == stamp_ms * MS
+
+
+def test_what_was_cleared_does_not_come_back() -> None:
+    pairing = ObservationPairing()
+    pairing.add_joints(joints(0.1), 1.0, 1000 * MS)
+    pairing.add_image(picture(1), 1000 * MS)
+    pairing.clear()
+    assert pairing.newest(1000 * MS) is None
+    assert pairing.newest_stamp_ns() == 0
+
+
+def test_equal_pictures_of_a_resting_arm_are_no_fault() -> None:
+    health = FrameHealth(PairingConfig())
+    for _ in range(100):
+        health.look(picture(7), joints(0.0))
+    assert not health.is_frozen
+    # One picture was under way when the arm moved; the next shows it.
+    health.look(picture(7), joints(0.2))
+    assert not health.is_frozen
+    health.look(picture(8), joints(0.2))
+    assert not health.is_frozen
+
+
+def test_five_equal_pictures_after_a_motion_are_a_frozen_camera() -> None:
+    health = FrameHealth(PairingConfig())
+    health.look(picture(7), joints(0.0))
+    verdicts = []
+    for _ in range(5):
+        health.look(picture(7), joints(0.2))
+        verdicts.append(health.is_frozen)
+    assert verdicts == [False] * 4 + [True]
+    health.look(picture(8), joints(0.2))
+    assert not health.is_frozen

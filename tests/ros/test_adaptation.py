@@ -1,0 +1,148 @@
+"""The adaptation node around a learner that speaks as told; real nodes below it."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from robot_agent.ros.adapt_session import AdaptOrder, AdaptSession
+from robot_agent.ros.client import AgentClient
+from robot_agent.ros.description import AgentOptions
+from robot_agent.ros.up import Agent
+from robot_agent.store.episode_store import EpisodeStore
+from tests.ros.running import HERE, stub_releases, until, with_stub
+
+LEARNER = str(HERE / "fake_learner.py")
+
+
+@pytest.fixture(scope="module")
+def agent(ros_domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    """An agent whose adaptation node starts a learner that works."""
+    folder = tmp_path_factory.mktemp("agent")
+    options = AgentOptions(
+        folder=folder, releases=stub_releases(folder / "releases"), camera_size_px=(160, 120)
+    )
+    nodes = [
+        replace(
+            node,
+            parameters={
+                **node.parameters,
+                "learner": (sys.executable, LEARNER, "work"),
+                "episode_steps": 5,
+            },
+        )
+        if node.name == "adaptation"
+        else node
+        for node in with_stub(options)
+    ]
+    with Agent(options, nodes, domain_id=ros_domain_id) as running:
+        yield running
+
+
+def session(client: AgentClient, mode: str, events: list[Any], **changes: Any) -> AdaptSession:
+    """Return a session beside the node's, with the same calls and another learner."""
+    order = AdaptOrder(
+        scene="home",
+        instructions=("open the drawer",),
+        budget_minutes=changes.pop("budget_minutes", 2.0),
+        max_real_episodes=2,
+        run_folder="run",
+        store="store",
+        releases="releases",
+        is_simulated=True,
+        episode_steps=5,
+    )
+    return AdaptSession(
+        calls=client.calls,
+        order=order,
+        on_progress=events.append,
+        is_cancelled=changes.pop("is_cancelled", lambda: False),
+        log=lambda line: None,
+        command=[sys.executable, LEARNER, mode],
+    )
+
+
+def test_an_adaptation_collects_promotes_and_reports(agent: Agent, client: AgentClient) -> None:
+    stages: list[str] = []
+    result = client.adapt(
+        "home",
+        ["open the drawer"],
+        budget_minutes=2.0,
+        max_real_episodes=3,
+        on_feedback=lambda feedback: stages.append(feedback.stage),
+    )
+    assert result.success, result.message
+    assert (result.version, result.report_path) == ("v3", "report.html")
+    assert stages[0] == "begin"
+    assert stages[-1] == "gate"
+    episodes = EpisodeStore(agent.options.store_folder)
+    episode = episodes.load(episodes.list()[-1])
+    assert set(episode.weights_versions) == {"v2"}, "collected with the version asked for"
+    assert episode.num_steps == 5
+    assert episode.scene == "home"
+    until(lambda: client.policy_status.active_version == "v3", 5.0, "v3 acts")
+    state = client.guard_state
+    assert state.mode in ("idle", "hold")
+
+
+def test_a_budget_that_is_not_sensible_is_refused(client: AgentClient) -> None:
+    from robot_agent.core.errors import ArmFaultError
+
+    with pytest.raises(ArmFaultError, match="refused"):
+        client.adapt("home", [], budget_minutes=-1.0, max_real_episodes=3)
+
+
+def test_cancel_ends_the_learner_within_five_seconds(client: AgentClient) -> None:
+    events: list[Any] = []
+    cancel = threading.Event()
+    running = session(client, "hang", events, is_cancelled=cancel.is_set)
+    threading.Timer(0.3, cancel.set).start()
+    outcome = running.run()
+    assert not outcome.success
+    assert "cancelled" in outcome.message
+    assert running.watch.seconds() < 5.5
+
+
+def test_a_learner_over_its_budget_is_ended(client: AgentClient) -> None:
+    outcome = session(client, "hang", [], budget_minutes=0.01).run()
+    assert "budget 0.0 min" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("die", "ended with status 3 before it was done"),
+        ("babble", "must be a JSON object"),
+        ("greedy", "more than 2 real episodes"),
+    ],
+)
+def test_a_learner_that_misbehaves_is_said_in_words(
+    client: AgentClient, mode: str, words: str
+) -> None:
+    outcome = session(client, mode, []).run()
+    assert not outcome.success
+    assert words in outcome.message
+
+
+def test_the_learner_is_started_with_the_agreed_command() -> None:
+    order = AdaptOrder(
+        scene="kitchen",
+        instructions=("a", "b"),
+        budget_minutes=12.5,
+        max_real_episodes=40,
+        resume=True,
+        run_folder="run",
+        store="store",
+        releases="releases",
+        is_simulated=True,
+        episode_steps=30,
+    )
+    words = " ".join(order.command()[1:])
+    assert words == (
+        "-m robot_agent.cli adapt --source pipe --run run --store store --releases releases "
+        "--scene kitchen --instruction a --instruction b --budget-minutes 12.5 "
+        "--max-real-episodes 40 --resume"
+    )

@@ -1,0 +1,31 @@
+"""What crosses process borders: images without loss, swaps without tears, late ticks counted."""
+
+import pytest
+
+from robot_agent.ros.bench_control import bench_control
+from robot_agent.ros.bench_images import bench_images
+from robot_agent.ros.bench_swap import bench_swap
+
+
+def test_raw_images_cross_processes_without_loss(ros_domain_id: int) -> None:
+    found = bench_images(3.0, domain_id=ros_domain_id)
+    assert found["sent"] == 90
+    assert found["lost"] <= 1, found  # best effort on a machine that does other things too
+
+
+def test_weights_swap_over_dds_without_a_tear(ros_domain_id: int) -> None:
+    found = bench_swap(10, size_mb=8.0, ticks_per_swap=8, domain_id=ros_domain_id)
+    assert found["torn"] == found["lost"] == 0, found
+    assert found["swaps"] == 10
+    assert found["missed"] <= found["control"]["missed"] + 1, found
+
+
+def test_the_tear_detector_detects_weights_that_change_in_place(ros_domain_id: int) -> None:
+    found = bench_swap(12, size_mb=34.0, in_place=True, domain_id=ros_domain_id)
+    assert found["torn"] > 0, "a benchmark that cannot fail measures nothing"
+
+
+def test_the_guards_ticks_are_measured(ros_domain_id: int) -> None:
+    found = bench_control(2.0, ("idle",), domain_id=ros_domain_id)["idle"]
+    assert found["ticks"] > 60
+    assert found["late_ms"]["p50"] == pytest.approx(0.2, abs=5.0)
