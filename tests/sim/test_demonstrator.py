@@ -1,15 +1,10 @@
-"""Scripted hands act through the guard: demonstrations succeed, near misses do not."""
+"""Scripted hands act through the guard: demonstrations succeed, play holds near misses."""
 
 import numpy as np
 import pytest
 
 from robot_agent.sim.collect import _hands
-from robot_agent.sim.demonstrator import (
-    Demonstrator,
-    Style,
-    demonstration_style,
-    near_miss_style,
-)
+from robot_agent.sim.demonstrator import Demonstrator, Style, demonstration_style
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import HOME, NOVEL, broad_scene
 
@@ -46,16 +41,7 @@ def test_demonstrations_succeed_through_the_guard(robot, scene):
     assert done >= 0.9 * RESETS, f"{scene.name}: {done} of {RESETS}"
 
 
-def test_near_misses_miss(robot):
-    done = 0
-    for index in range(12):
-        style = near_miss_style(np.random.default_rng(index))
-        done += attempt(robot, HOME, ("open", "close")[index % 2], style, 2000 + index)[0]
-    assert done <= 3, f"{done} of 12 near misses succeeded"
-
-
 def test_the_drawer_stays_when_the_hand_passes_above(robot):
-    opening = None
     robot.reset(5, "open", HOME)
     opening = robot.world.drawer_m
     scene = HOME.varied(np.random.default_rng(5))
@@ -69,19 +55,37 @@ def test_the_drawer_stays_when_the_hand_passes_above(robot):
     assert abs(robot.world.drawer_m - opening) < 1e-4, "moved without a touch"
 
 
-def test_at_least_three_in_ten_play_episodes_hold_a_near_miss():
-    def is_near_miss(hand):
-        if not isinstance(hand, Demonstrator):
-            return False
-        x, y, z = np.abs(hand._style.aim_m)
-        return x >= 0.025 or y >= 0.055 or z >= 0.022
+def is_near_miss(hand):
+    if not isinstance(hand, Demonstrator):
+        return False
+    x, y, z = np.abs(hand._style.aim_m)
+    return x >= 0.025 or y >= 0.055 or z >= 0.022
 
-    with_one = 0
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        hands = [hand for hand, _ in _hands(broad_scene(rng), rng, 24)]
-        with_one += sum(map(is_near_miss, hands)) >= 8
-    assert with_one >= 0.3 * 300, f"{with_one} of 300"
+
+def steps_of_near_misses(robot, seed):
+    """Return the steps of a play episode in which a near-miss hand is at the handle, in vain."""
+    rng = np.random.default_rng(seed)
+    scene = broad_scene(rng)
+    robot.reset(seed, "", scene)
+    outward = np.array([np.cos(scene.drawer_yaw_rad), np.sin(scene.drawer_yaw_rad), 0.0])
+    found = 0
+    for hand, _ in _hands(scene, rng, 24):
+        opening, tool = robot.world.drawer_m, robot.world.tool_m
+        if isinstance(hand, Demonstrator):
+            robot.execute(hand.disturb(hand.act(tool, opening), rng))
+        else:
+            robot.execute(hand.act(tool))
+        front = np.array([scene.drawer_x_m, scene.drawer_y_m, 0.075])
+        handle = front - (opening + 0.0225) * outward
+        is_near = np.linalg.norm(robot.world.tool_m - handle) < 0.09
+        is_still = abs(robot.world.drawer_m - opening) < 5e-4
+        found += is_near_miss(hand) and is_near and is_still
+    return found
+
+
+def test_at_least_three_in_ten_play_episodes_hold_a_near_miss(robot):
+    with_one = sum(steps_of_near_misses(robot, seed) >= 4 for seed in range(30))
+    assert with_one >= 0.3 * 30, f"{with_one} of 30"
 
 
 def test_a_clean_action_does_not_depend_on_the_noise():

@@ -38,7 +38,9 @@ def test_forward_kinematics_equal_the_product_of_exponentials(model, rng):
 def test_joint_limits_are_the_published_ones(model, name):
     assert model.joint(name).limited[0]
     # The URDF stops 1e-5 rad before half a turn.
-    assert np.rad2deg(model.joint(name).range) == pytest.approx(PUBLISHED_LIMITS_DEG[name], abs=1e-3)
+    assert np.rad2deg(model.joint(name).range) == pytest.approx(
+        PUBLISHED_LIMITS_DEG[name], abs=1e-3
+    )
 
 
 def test_the_camera_has_the_published_intrinsics(model):
