@@ -81,12 +81,18 @@ class TinyPolicyLearner:
 
         Raises:
             ValueError: The rollouts' weights are older than `max_staleness` updates.
-            TrainingDivergedError: A gradient is not finite; the weights are as before the step.
+            TrainingDivergedError: A reward or gradient is not finite; the weights are as before.
         """
         if self.version - rollouts.version > self._config.max_staleness:
             raise ValueError(
                 f"rollouts of version {rollouts.version} are older than {self.version} by more "
                 f"than {self._config.max_staleness} updates. Imagine again with the new weights."
+            )
+        if not np.isfinite(rollouts.reward_B).all():
+            raise TrainingDivergedError(
+                f"policy update: {int((~np.isfinite(rollouts.reward_B)).sum())} of "
+                f"{len(rollouts.reward_B)} rewards are not finite, must all be. The weights are "
+                f"untouched; look at the judge."
             )
         advantage = group_advantages(rollouts.reward_B, rollouts.group)
         rows = torch.nonzero(rollouts.mask_BN * torch.from_numpy(np.abs(advantage) > 0)[:, None])

@@ -1,4 +1,4 @@
-"""What every `Judge` promises: probabilities, whatever the order; the most doubtful member decides."""
+"""What every `Judge` promises: probabilities in any order; the most doubtful member decides."""
 
 import numpy as np
 import pytest
