@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from robot_agent.core.types import Observation
 
 if TYPE_CHECKING:
     from robot_agent.learn.budget import Say
+    from robot_agent.learn.desk import TinyDesk
     from robot_agent.learn.imagine import Start
     from robot_agent.learn.improve import ImproveConfig, Order, Slow
     from robot_agent.learn.source import EpisodeSource
@@ -135,38 +136,44 @@ def compose_slow_loop(
     from robot_agent.core.config import to_plain
     from robot_agent.learn.budget import Budget
     from robot_agent.learn.data import load_recording
-    from robot_agent.learn.desk import DeskConfig, TinyDesk
     from robot_agent.learn.improve import Slow
     from robot_agent.learn.journal import RunFolder
-    from robot_agent.release.registry import Registry
-    from robot_agent.release.signing import load_key, load_keyring
     from robot_agent.store.episode_store import EpisodeStore
 
     ensure_releases(releases)
     team = load_team()
-    keyring = load_keyring(releases / KEYRING)
     provenance = {
         "assets": dict(team.hashes),
         "config": to_plain(config),
         "seed": config.seed,
     }
-    desk = TinyDesk(
-        Registry(releases, keyring),
-        keyring,
-        load_key(releases / "keys" / TRAINER_KEY),
-        folder=run / "candidates",
-        home_starts=home_starts(),
-        config=DeskConfig(imagine=config.practice.imagine),
-        provenance=provenance,
-    )
     return Slow(
         robot=robot,
         store=EpisodeStore(store),
         team=team,
         replay=load_recording(replay, use_valid=False),
-        desk=desk,
+        desk=_desk(releases, run / "candidates", config, provenance),
         run=RunFolder(run),
         budget=Budget(minutes, say),
+    )
+
+
+def _desk(
+    releases: Path, folder: Path, config: "ImproveConfig", provenance: dict[str, Any]
+) -> "TinyDesk":
+    from robot_agent.learn.desk import DeskConfig, TinyDesk
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import load_key, load_keyring
+
+    keyring = load_keyring(releases / KEYRING)
+    return TinyDesk(
+        Registry(releases, keyring),
+        keyring,
+        load_key(releases / "keys" / TRAINER_KEY),
+        folder=folder,
+        home_starts=home_starts(),
+        config=DeskConfig(imagine=config.practice.imagine),
+        provenance=provenance,
     )
 
 

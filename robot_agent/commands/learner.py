@@ -145,7 +145,8 @@ def _ending_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        os.nice(10)  # the robot's processes come first
+    signal.signal(signal.SIGINT, before)
 
 
 def _require_folders(arguments: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+
 from robot_agent.core.config import require_range
 from robot_agent.core.protocols import EpisodeStore
 from robot_agent.core.types import Episode
@@ -107,6 +109,7 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
     The active weights change only through the desk and the robot's own promotion. A task whose
     imagined success leaves the real one behind is not practised in that round.
     """
+    torch.set_num_threads(1)  # members run side by side, one thread each
     records = slow.run.load_rounds()
     for index in range(len(records), config.rounds):
         if slow.budget.is_over():

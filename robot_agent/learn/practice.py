@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robot_agent.core.config import require_range
 from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner
-from robot_agent.learn.imagine import ImagineConfig, Start, imagine, merge
+from robot_agent.learn.imagine import ImagineConfig, Rollouts, Start, imagine, merge
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
@@ -72,23 +72,25 @@ def practise(
         for iteration in range(config.iterations):
             if is_over():
                 break
-            shares = _shares(config.starts, len(worlds), iteration)
-            jobs = [
-                pool.submit(
-                    imagine,
-                    world,
+            drawn = [
+                draw_starts(starts, share, rng)
+                for share in _shares(config.starts, len(worlds), iteration)
+            ]
+
+            def roll_out(index: int, drawn: list[list[Start]] = drawn) -> Rollouts:
+                return imagine(
+                    worlds[index],
                     policy,
                     judge,
-                    draw_starts(starts, share, rng),
+                    drawn[index],
                     config.imagine,
                     group=config.group,
                     version=learner.version,
-                    generator=generator,
+                    generator=generators[1 + index],
                 )
-                for world, share, generator in zip(worlds, shares, generators[1:], strict=True)
-                if share
-            ]
-            rollouts = merge([job.result() for job in jobs])
+
+            busy = [index for index, share in enumerate(drawn) if share]
+            rollouts = merge(list(pool.map(roll_out, busy)))
             clip = rollouts.clip
             curve.append(learner.update(rollouts, generators[0]))
             if on_iteration is not None:

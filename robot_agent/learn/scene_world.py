@@ -15,7 +15,7 @@ from robot_agent.models.tiny_world import TinyWorld
 
 def _default_training() -> WorldTrainingConfig:
     return WorldTrainingConfig(
-        fit=FitConfig(steps=160, learning_rate=5e-4, warmup_steps=10),
+        fit=FitConfig(steps=120, learning_rate=5e-4, warmup_steps=10),
         frames=50,
         unroll=(5,),
         stages=(1.0,),

@@ -150,7 +150,11 @@ class AdaptSession:
         )
 
     def _run_episode(self, order: EpisodeOrder) -> str:
-        report = EpisodeCalls(self.calls).run(order, lambda: bool(self._why_over()))
+        calls = EpisodeCalls(self.calls)
+        report = calls.run(order, lambda: bool(self._why_over()))
+        if report.outcome == "abort" and order.is_simulated and calls.revive_simulation():
+            self.log(f"the simulated driver was starved and is back: {report.message}")
+            report = calls.run(order, lambda: bool(self._why_over()))
         self.log(
             f"episode {self.num_episodes}/{self.order.max_real_episodes}: {report.outcome} "
             f"{report.steps} steps, {report.weights_version} {report.message}"

@@ -82,6 +82,20 @@ class EpisodeCalls:
             episode_id, outcome, int(result.steps), str(result.weights_version), message
         )
 
+    def revive_simulation(self) -> bool:
+        """Reset a latch that only the simulated driver's silence set; return whether it did.
+
+        A loaded machine can starve the simulated driver for longer than the guard waits. A real
+        arm's latch is reset by a person who sees the arm, so never call this for one.
+        """
+        state = self._calls.newest(topics.GUARD_STATE)
+        if state is None or not state.latched or set(state.causes) != {"driver_silent"}:
+            return False
+        answer = self._calls.call(
+            topics.GUARD_RESET, operator_name="simulation", acknowledge="driver_silent"
+        )
+        return bool(answer.success)
+
     def reset_world(self, seed: int, scene: str, task: str) -> None:
         """Put the simulated world to a start, with the guard inactive, and arm the guard again.
 
