@@ -126,15 +126,10 @@ def _adapt(arguments: argparse.Namespace) -> int:
         from robot_agent.commands.learner import run_learner
 
         return run_learner(arguments)
-    _refuse_learner_options(arguments)
+    _require_agent_options(arguments)
     _require_known(arguments)
     from robot_agent.ros.client import AgentClient
 
-    if not arguments.scene:
-        raise ConfigError(
-            "--scene is empty, must name the scene to adapt to. "
-            "Give one, for example: --scene kitchen"
-        )
     with (
         interruptible("the adaptation") as asked,
         AgentClient(arguments.namespace) as client,
@@ -168,8 +163,8 @@ def _adapt(arguments: argparse.Namespace) -> int:
     return 0 if result.success else 1
 
 
-def _refuse_learner_options(arguments: argparse.Namespace) -> None:
-    """Say that the running node has its own folders and configuration."""
+def _require_agent_options(arguments: argparse.Namespace) -> None:
+    """Refuse what the running node has of its own: folders and configuration."""
     given = {
         "--run": arguments.run_folder,
         "--store": arguments.store,
@@ -177,6 +172,11 @@ def _refuse_learner_options(arguments: argparse.Namespace) -> None:
         "--config": arguments.config,
         "--set": arguments.overrides,
     }
+    if not arguments.scene:
+        raise ConfigError(
+            "--scene is empty, must name the scene to adapt to. "
+            "Give one, for example: --scene kitchen"
+        )
     wrong = [name for name, value in given.items() if value]
     if wrong:
         raise ConfigError(

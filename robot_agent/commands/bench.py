@@ -1,8 +1,8 @@
-"""`bench policy|imagine`: measured numbers, as a table or as one JSON object."""
+"""`bench control|swap|policy|imagine`: measured numbers, as a table or as one JSON object."""
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,29 @@ from robot_agent.commands.options import (
     add_group,
     add_json,
     add_seed,
+    number,
     whole,
     wholes,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
+
+_LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
 
 
 def register(commands: "Commands") -> None:
     """Add the group."""
     group = add_group(commands, "bench", "measure this machine")
+    control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
+    control.add_argument("--seconds", type=number(1, 3600, "s"), default=20.0, help="of each")
+    control.add_argument("--conditions", default="", metavar="NAME,NAME", help="default: all")
+    swap = add_command(group, "swap", "what a swap of weights does to a running loop", _swap)
+    swap.add_argument("--swaps", type=whole(1, 1_000_000), default=1000)
+    swap.add_argument("--size-mb", type=number(0.1, 1e5, "MB"), default=34.0)
+    swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
     policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
     policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
@@ -30,9 +41,48 @@ def register(commands: "Commands") -> None:
     imagine.add_argument("--batch", type=wholes(1, 4096), default=(1, 8, 32, 64), metavar="N,N")
     imagine.add_argument("--steps", type=wholes(1, 1000), default=(5, 30), metavar="N,N")
     imagine.add_argument("--threads", type=whole(1, 256), default=1)
+    for parser in (control, swap):
+        add_json(parser)
     for parser in (policy, imagine):
         add_seed(parser)
         add_json(parser)
+
+
+def _control(arguments: argparse.Namespace) -> int:
+    from robot_agent.ros.bench_control import bench_control
+    from robot_agent.ros.bench_load import PROGRAMS
+
+    conditions = [name for name in arguments.conditions.split(",") if name] or list(PROGRAMS)
+    unknown = [name for name in conditions if name not in PROGRAMS]
+    if unknown:
+        raise ConfigError(
+            f"--conditions: '{unknown[0]}' is unknown. Choose from: {', '.join(PROGRAMS)}."
+        )
+    with _steps("bench control", len(conditions)) as on_condition:
+        results = bench_control(arguments.seconds, conditions, on_condition=on_condition)
+    rows = [_lateness(name, entry) for name, entry in results.items()]
+    shown = table("Ticks of the guard at 50 Hz", ("condition", *_LATENESS), rows)
+    show("bench control", results, as_json=arguments.json, tables=[shown])
+    return 0
+
+
+def _swap(arguments: argparse.Namespace) -> int:
+    from robot_agent.ros.bench_swap import bench_swap
+
+    with _steps("bench swap", 2) as on_run:
+        results = bench_swap(arguments.swaps, arguments.size_mb, arguments.rate_hz, on_run=on_run)
+    rows = [_lateness("with swaps", results), _lateness("without", results["control"])]
+    shown = table(
+        f"{results['swaps']} swaps of {arguments.size_mb:g} MB", ("run", *_LATENESS), rows
+    )
+    torn = f"torn actions: {results['torn']}"
+    show("bench swap", results, as_json=arguments.json, tables=[shown, torn])
+    return 0
+
+
+def _lateness(name: str, entry: Mapping[str, Any]) -> list[object]:
+    late_ms = entry["late_ms"]
+    return [name, entry["ticks"], entry["missed"], *(late_ms[p] for p in ("p50", "p99", "p999"))]
 
 
 def _policy(arguments: argparse.Namespace) -> int:

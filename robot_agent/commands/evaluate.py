@@ -70,7 +70,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         results,
         as_json=arguments.json,
         seed=FIRST_SEED,
-        tables=[_success_table(results), _pair_table(results)],
+        tables=[_success_table(results), *([_pair_table(results)] if results["pairs"] else [])],
     )
     return 0
 

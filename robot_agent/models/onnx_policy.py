@@ -97,6 +97,8 @@ class OnnxLogits:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
+        # Threads that wait by spinning take the cores of the guard and the camera.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
