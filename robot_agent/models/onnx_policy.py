@@ -94,20 +94,7 @@ class OnnxLogits:
         Raises:
             InputError: They are no model, or one of other inputs or outputs.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
-        # Threads that wait by spinning take the cores of the guard and the camera.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except _session_errors() as error:
-            reason = str(error).splitlines()[0][:120]
-            raise InputError(
-                f"{name}: is no ONNX model ({reason}). Export it again: robot-agent policy export"
-            ) from error
+        self._session = _open_session(model, threads, name)
         inputs = {node.name: node.shape[1:] for node in self._session.get_inputs()}
         outputs = {node.name: node.shape[1:] for node in self._session.get_outputs()}
         shape = outputs.get(_OUTPUT, [])
@@ -180,6 +167,21 @@ def compare_policies(
         variation=float((p - q).abs().sum(dim=-1).max() / 2.0),
         tokens_equal=float((ours.argmax(dim=-1) == theirs.argmax(dim=-1)).double().mean()),
     )
+
+
+def _open_session(model: bytes, threads: int, name: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the cores of the guard and the camera.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except _session_errors() as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(
+            f"{name}: is no ONNX model ({reason}). Export it again: robot-agent policy export"
+        ) from error
 
 
 def _to_onnx(network: TinyPolicy) -> bytes:

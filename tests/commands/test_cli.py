@@ -177,11 +177,12 @@ def test_a_number_that_is_none_becomes_null(capsys):
 
 def test_brackets_in_a_table_are_text(capsys):
     shown = output.table("PSNR [dB]", ("[m]",), [("[bold]x",)])
-    output.show("x", {}, as_json=False, tables=[shown])
+    output.show("x", {}, as_json=False, tables=[shown, "[red]plain"])
     said = capsys.readouterr().out
     assert "PSNR [dB]" in said
     assert "[m]" in said
     assert "[bold]x" in said
+    assert "[red]plain" in said
 
 
 def test_episodes_are_listed_shown_and_checked(episodes_path, capsys):
