@@ -61,6 +61,9 @@ class SimSource:
         return ids
 
     def _record(self, policy: Policy, instruction: str, seed: int) -> str:
+        episode_id = f"{self._scene.name}-{policy.version}-{seed}"
+        if episode_id in self._store.list():
+            return episode_id  # of a round that was cut short; it would come out the same
         steps: list[Step] = []
         run_trial(
             self._robot,
@@ -72,7 +75,6 @@ class SimSource:
             on_step=steps.append,
         )
         last = self._robot.observe()
-        episode_id = f"{self._scene.name}-{policy.version}-{seed}"
         episode = episode_of(steps, last, episode_id, instruction, self._scene.name)
         return self._store.append(episode).name
 

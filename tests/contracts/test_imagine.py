@@ -1,4 +1,4 @@
-"""Rollouts in a world that counts: the right action reaches the right frame, the finished leave."""
+"""Rollouts in a world that counts: the right action meets the right frame, the finished leave."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_finished_rollouts_leave_the_batch():
 
 
 def test_imagination_stops_when_every_rollout_is_done():
-    world, rollouts = rolled({row: 1 for row in range(6)})
+    world, rollouts = rolled(dict.fromkeys(range(6), 1))
     assert len(world.batches) == CHUNK
     assert rollouts.mask_BN[:, 1:].sum() == 0
 

@@ -1,4 +1,4 @@
-"""Windows pair action t with frames t and t+1; episodes of the store are padded, never read past."""
+"""Windows pair action t with frames t and t+1; recorded episodes are padded, not read past."""
 
 import numpy as np
 import pytest

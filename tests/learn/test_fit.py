@@ -47,7 +47,7 @@ def test_a_loss_that_is_not_finite_raises_and_leaves_the_weights_of_the_last_goo
         factor = value if step == 3 else 1.0
         return (weight - 3.0).square().sum() * factor, {"loss": 0.0}
 
-    with pytest.raises(TrainingDivergedError, match="step 3: loss=.*must be finite"):
+    with pytest.raises(TrainingDivergedError, match=r"step 3: loss=.*must be finite"):
         fit([weight], loss_of_step, FitConfig(steps=10))
     assert torch.equal(weight.detach(), kept[3])
     assert not torch.equal(kept[3], kept[0])

@@ -1,4 +1,4 @@
-"""Group-relative updates: against slow numpy, refusing what is stale, finding a known best action."""
+"""Group-relative updates: equal to slow numpy, refusing what is stale, finding the best action."""
 
 import dataclasses
 
@@ -86,7 +86,7 @@ def test_beyond_the_clip_there_is_no_gradient(advantage, ratio):
 
 
 class BanditJudge:
-    """Success is the share of the wanted sign in the last action: a bandit with a known best arm."""
+    """Progress is the sign of the last action: a bandit with a known best arm."""
 
     def __init__(self, world):
         self._world = world

@@ -15,16 +15,21 @@ from torch import nn
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_team import TinyTeam
-from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from tests.contracts.worlds import observations
 
+SMALL = TinyWorldConfig(channels=(16, 24, 32), condition=32)
+"""A world model that tests can afford; the shipped ones have the default size."""
 
-def untrained_team(seed: int = 0, members: int = 1) -> TinyTeam:
+
+def untrained_team(
+    seed: int = 0, members: int = 1, world: TinyWorldConfig | None = None
+) -> TinyTeam:
     torch.manual_seed(seed)
     return TinyTeam(
         policy=TinyPolicy().eval(),
-        worlds=[TinyWorld().eval() for _ in range(members)],
-        held_out_world=TinyWorld().eval(),
+        worlds=[TinyWorld(world).eval() for _ in range(members)],
+        held_out_world=TinyWorld(world).eval(),
         judges=[TinyJudge().eval() for _ in range(members)],
         held_out_judge=TinyJudge().eval(),
         hashes={},

@@ -1,0 +1,72 @@
+"""Imagination against reality, per task: an exploited world model is found out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, start_frames
+from tests.learn.episodes import real_episode
+
+OPEN, CLOSE = "open the drawer", "close the drawer"
+
+
+def ten_of_each(successes_open, successes_close):
+    episodes = [real_episode(f"o{i}", instruction=OPEN) for i in range(10)]
+    episodes += [real_episode(f"c{i}", instruction=CLOSE) for i in range(10)]
+    outcomes = [i < successes_open for i in range(10)] + [i < successes_close for i in range(10)]
+    return episodes, outcomes
+
+
+def test_an_exploited_task_is_stopped_and_an_honest_one_goes_on():
+    episodes, outcomes = ten_of_each(1, 7)
+    exploited, honest = closed_loop_gaps({OPEN: 0.95, CLOSE: 0.8}, episodes, outcomes, 0.3)
+    assert (exploited.instruction, exploited.stopped) == (OPEN, True)
+    assert (honest.instruction, honest.stopped) == (CLOSE, False)
+    assert str(exploited).startswith("open the drawer: imagined 0.95, real 0.10 of 10: ")
+    assert str(honest).startswith("close the drawer: imagined 0.80, real 0.70 of 10: ")
+    assert str(exploited).split(": ")[-1] != str(honest).split(": ")[-1]
+
+
+def test_reality_that_is_better_than_imagined_stops_nothing():
+    episodes, outcomes = ten_of_each(9, 9)
+    assert not any(g.stopped for g in closed_loop_gaps({OPEN: 0.1}, episodes, outcomes, 0.3))
+
+
+def test_a_few_unlucky_episodes_are_granted_one_standard_error():
+    episodes, outcomes = ten_of_each(4, 0)
+    error = np.sqrt(0.25 / 10)
+    (just,) = closed_loop_gaps({OPEN: 0.4 + 0.3 + error - 1e-6}, episodes, outcomes, 0.3)
+    (beyond,) = closed_loop_gaps({OPEN: 0.4 + 0.3 + error + 1e-6}, episodes, outcomes, 0.3)
+    assert not just.stopped
+    assert beyond.stopped
+
+
+def test_a_task_without_real_episodes_has_no_gap():
+    assert closed_loop_gaps({OPEN: 1.0}, [], [], 0.3) == []
+
+
+class HalfJudge:
+    def score(self, frames, instructions):
+        assert frames.shape == (1, 3, 64, 64, 3)
+        return np.array([0.5])
+
+
+@pytest.mark.parametrize(("threshold", "wanted"), [(0.4, True), (0.5, False), (0.6, False)])
+def test_the_judge_decides_at_its_threshold(threshold, wanted):
+    assert judged_outcomes(HalfJudge(), [real_episode()], threshold) == [wanted]
+
+
+def test_what_a_person_said_stands():
+    person = dataclasses.replace(real_episode(), judged_by="operator", outcome="success")
+    refused = dataclasses.replace(real_episode(), judged_by="operator", outcome="failure")
+    assert judged_outcomes(HalfJudge(), [person, refused], 0.9) == [True, False]
+    assert judged_outcomes(HalfJudge(), [refused], 0.1) == [False]
+
+
+def test_every_episode_starts_every_task_to_be_practised():
+    episodes = [real_episode("a", size=(48, 64)), real_episode("b", seed=1)]
+    starts = start_frames(episodes, [CLOSE, OPEN], (OPEN, CLOSE))
+    assert [start.instruction_id for start in starts] == [1, 0, 1, 0]
+    assert starts[0].observation.image_hwc.shape == (64, 64, 3)
+    assert np.array_equal(starts[3].observation.image_hwc, episodes[1].images[0])

@@ -1,0 +1,167 @@
+"""The slow loop as a whole: adapt, refuse, be interrupted anywhere, go on."""
+
+import dataclasses
+
+import pytest
+
+from robot_agent.evaluate.sim_source import SimSource
+from robot_agent.learn.improve import improve
+from robot_agent.release.states import State
+from robot_agent.sim.scenes import NOVEL
+from robot_agent.store.episode_store import EpisodeStore
+from tests.scenarios.slow_loop import (
+    LENIENT,
+    ORDER,
+    TINY,
+    MemoryStore,
+    load_policy,
+    make_registry,
+    make_slow,
+    silent,
+    trust_whatever_is_finetuned,
+)
+from tests.store.episodes import LOSSLESS
+
+STAGES = ("collect", "finetune", "trust", "compare", "practise", "gate", "swap")
+ONE_ROUND = dataclasses.replace(TINY, rounds=1, final_episodes=0)
+
+
+@pytest.fixture(autouse=True)
+def trusting(monkeypatch):
+    trust_whatever_is_finetuned(monkeypatch)
+
+
+def simulated(folder, say=silent, **changes):
+    registry = make_registry(folder)
+    store = EpisodeStore(folder / "episodes", LOSSLESS)
+    robot = SimSource(NOVEL["kitchen"], store, registry, load_policy, say)
+    return make_slow(folder, say=say, store=store, robot=robot, **changes), registry
+
+
+@pytest.mark.slow
+def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(tmp_path):
+    said = []
+    slow, registry = simulated(tmp_path, lambda stage, *_: said.append(stage))
+    order = dataclasses.replace(ORDER, max_real_episodes=2)
+    (record,) = improve(slow, order, ONE_ROUND)
+    assert [stage for i, stage in enumerate(said) if stage not in said[:i]] == [
+        "collect",
+        "finetune",
+        "trust",
+        "compare",
+        "practise",
+        "gate",
+        "swap",
+    ]
+    assert registry.current() == record.version_after != record.version_before
+    assert [slow.store.load(name).instruction for name in record.episodes] == list(
+        order.instructions
+    )
+    recorded = slow.store.load(record.episodes[0])
+    assert set(recorded.weights_versions) == {record.version_before}
+    assert len(record.curve) == 2
+    assert all(check["passed"] for check in record.gate)
+    assert load_policy(registry.path(record.version_after)).version == record.version_after
+
+
+def test_two_rounds_end_with_a_final_check_of_the_last_weights(tmp_path):
+    slow = make_slow(tmp_path)
+    records = improve(slow, ORDER, TINY)
+    assert [record.index for record in records] == [0, 1]
+    assert records[1].version_before == records[0].version_after
+    assert len(records[-1].final_episodes) == 2
+    assert slow.robot.collected == [
+        (records[0].version_before, 2),
+        (records[1].version_before, 2),
+        (records[1].version_after, 2),
+    ]
+    assert slow.run.load_rounds() == records
+
+
+def test_a_refused_candidate_leaves_the_active_weights(tmp_path):
+    said = []
+    slow = make_slow(
+        tmp_path,
+        say=lambda *words: said.append(words[-1]),
+        gate=dataclasses.replace(LENIENT, max_latency_ms=0.0),
+    )
+    before = slow.desk.current
+    (record,) = improve(slow, ORDER, ONE_ROUND)
+    assert slow.desk.current == before
+    assert record.version_after == ""
+    assert record.gate[-1]["name"] == "latency"
+    assert not record.gate[-1]["passed"]
+    assert "refused; the active weights keep running" in said
+
+
+def interrupted_at(stage, round_index=0):
+    def say(now, index, *_):
+        if (now, index) == (stage, round_index):
+            raise KeyboardInterrupt
+
+    return say
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_at_any_stage_leaves_a_whole_release_and_a_run_that_goes_on(tmp_path, stage):
+    store = MemoryStore()
+    registry = make_registry(tmp_path)
+    before = registry.current()
+    with pytest.raises(KeyboardInterrupt):
+        improve(make_slow(tmp_path, say=interrupted_at(stage), store=store), ORDER, ONE_ROUND)
+    if stage == "swap":  # said after the fact
+        assert registry.releases().states[registry.current()] is State.PROBATION
+    else:
+        assert registry.current() == before
+    assert load_policy(registry.path(registry.current())).version == registry.current()
+    (record,) = improve(make_slow(tmp_path, store=store), ORDER, ONE_ROUND)
+    assert registry.current() == record.version_after != before
+
+
+def test_a_simulated_round_cut_short_while_collecting_goes_on(tmp_path):
+    order = dataclasses.replace(ORDER, max_real_episodes=1)
+    slow, _ = simulated(tmp_path, interrupted_at("finetune"))
+    with pytest.raises(KeyboardInterrupt):
+        improve(slow, order, ONE_ROUND)
+    assert len(slow.store.list()) == 1
+    again, _ = simulated(tmp_path)
+    (record,) = improve(again, order, ONE_ROUND)
+    assert record.episodes == list(again.store.list())
+
+
+def weights_of_round_1(slow):
+    """Return what the last round made, and its record without names that hold a time of day."""
+    record = slow.run.load_rounds()[1]
+    acting = slow.desk._registry.load(record.version_after)
+    named = ("seconds", "gate", "version_before", "version_after")
+    plain = {key: value for key, value in vars(record).items() if key not in named}
+    return acting.policy_bytes, acting.manifest.version, plain
+
+
+def test_resuming_after_a_round_equals_going_on(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    straight = make_slow(whole)
+    improve(straight, ORDER, TINY)
+    store = MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        improve(make_slow(parts, say=interrupted_at("practise", 1), store=store), ORDER, TINY)
+    assert len(list((parts / "run").glob("round_*.json"))) == 1
+    resumed = make_slow(parts, store=store)
+    improve(resumed, ORDER, TINY)
+    assert weights_of_round_1(resumed) == weights_of_round_1(straight)
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    store = MemoryStore()
+    first = improve(make_slow(tmp_path, store=store), ORDER, TINY)
+    again = make_slow(tmp_path, store=store)
+    assert improve(again, ORDER, TINY) == first
+    assert again.robot.collected == []
+
+
+def test_a_budget_that_is_used_up_begins_no_round(tmp_path):
+    slow = make_slow(tmp_path, minutes=0.0)
+    assert improve(slow, ORDER, TINY) == []
+    assert slow.robot.collected == []
