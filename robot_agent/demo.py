@@ -67,7 +67,7 @@ def run_demo(out: Path, config: DemoConfig, say: Say) -> dict[str, Any]:
     say(f"trials of the shipped policy {first}: home and {config.scene}")
     before = _trials(out, config, {"before": first}, say)
     adapted = _adapt(out, config, say)
-    last = adapted["version"] or first
+    last = ensure_releases(releases)  # whatever acts now, however the adaptation ended
     say(f"trials of {last} on the same start states")
     both = _trials(out, config, {"before": first, "after": last}, say)
     results = {**_numbers(before, both, config), **adapted}
@@ -148,8 +148,9 @@ def _adapt_scene(agent: "Agent", config: DemoConfig, say: Say) -> dict[str, Any]
         on_feedback=on_feedback,
     )
     say(f"adaptation: {result.message}")
+    status = client.policy_status
     return {
-        "version": str(result.version),
+        "version": str(result.version) or str(status.active_version if status else ""),
         "adapt_message": str(result.message),
         "adapt_total_seconds": watch.seconds(),
         "run_folder": str(Path(result.report_path).parent) if result.report_path else "",
@@ -162,10 +163,14 @@ def _swap_under_control(
     """Swap back and forth while the policy moves the arm; count late and missed guard ticks."""
     client = agent.client
     assert client is not None
-    if not version:
+    status = client.policy_status
+    if not version or status is None or not status.previous_version:
         return {"swap_missed_ticks": None, "swap_note": "no new weights were released"}
-    before = client.guard_state
+    # an episode that ends well takes the new weights out of probation, which a roll-back rejects
+    proof = client.run_task("close the drawer", seed=6_999_997, scene=config.scene)
+    say(f"one episode over ROS with {proof.weights_version}: {proof.outcome}")
     client.reset_world(6_999_998, config.scene)
+    before = client.guard_state
     running = threading.Event()
     report: list[Any] = []
 

@@ -11,7 +11,7 @@ Say = Callable[[str, int, float, float, str], None]
 class Budget:
     """Minutes from the start; stages ask it between steps."""
 
-    def __init__(self, minutes: float, say: Say, *, reserve_s: float = 20.0) -> None:
+    def __init__(self, minutes: float, say: Say, *, reserve_s: float = 60.0) -> None:
         """Count from now; `reserve_s` is kept for the gate and the swap."""
         self._limit_s = 60.0 * minutes
         self._reserve_s = min(reserve_s, 0.2 * self._limit_s)

@@ -41,7 +41,7 @@ class DeskConfig:
         )
     )
     imagine: ImagineConfig = field(default_factory=ImagineConfig)
-    repeats: int = 4
+    repeats: int = 2
     """Imagined episodes per start frame in the gate's comparisons."""
 
 

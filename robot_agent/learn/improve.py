@@ -277,6 +277,8 @@ def _final_check(
     """Compare the last weights with reality too; the gaps go into the last record."""
     if not records or not records[-1].version_after or records[-1].final_outcomes:
         return
+    if slow.budget.is_over():
+        return
     last = records[-1]
     used = sum(len(r.episodes) for r in records)
     count = min(config.final_episodes, order.max_real_episodes - used)

@@ -1,6 +1,7 @@
 """The learner as a child process: JSON lines in, JSON lines out, ended within seconds."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -93,7 +94,7 @@ class LearnerProcess:
             try:
                 self._process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)  # and its workers
         status = self._process.wait()
         for thread in self._threads:
             thread.join(1.0)
