@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,13 @@ def trust_whatever_is_finetuned(patch: Any) -> None:
         return worlds, Trust("train", "a test trusts it", trust.numbers)
 
     patch.setattr(improve_module, "finetune_members", trusting)
+
+
+def practise_without_finetuning(patch: Any) -> None:
+    """Go on to practice with the members as they are, for stories about something else."""
+
+    def untouched(members: Any, *_: Any, report: Any, **__: Any) -> Any:
+        report(1.0, "nothing learned")
+        return [copy.deepcopy(member) for member in members], Trust("train", "a test", {})
+
+    patch.setattr(improve_module, "finetune_members", untouched)

@@ -17,6 +17,7 @@ from tests.scenarios.slow_loop import (
     load_policy,
     make_registry,
     make_slow,
+    practise_without_finetuning,
     silent,
     trust_whatever_is_finetuned,
 )
@@ -27,7 +28,12 @@ ONE_ROUND = dataclasses.replace(TINY, rounds=1, final_episodes=0)
 
 
 @pytest.fixture(autouse=True)
-def trusting(monkeypatch):
+def quick(monkeypatch):
+    practise_without_finetuning(monkeypatch)
+
+
+@pytest.fixture
+def finetuning(monkeypatch, quick):
     trust_whatever_is_finetuned(monkeypatch)
 
 
@@ -39,7 +45,9 @@ def simulated(folder, say=silent, **changes):
 
 
 @pytest.mark.slow
-def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(tmp_path):
+def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
+    tmp_path, finetuning
+):
     said = []
     slow, registry = simulated(tmp_path, lambda stage, *_: said.append(stage))
     order = dataclasses.replace(ORDER, max_real_episodes=2)
@@ -64,7 +72,7 @@ def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
     assert load_policy(registry.path(record.version_after)).version == record.version_after
 
 
-def test_two_rounds_end_with_a_final_check_of_the_last_weights(tmp_path):
+def test_two_rounds_end_with_a_final_check_and_are_not_done_again(tmp_path):
     slow = make_slow(tmp_path)
     records = improve(slow, ORDER, TINY)
     assert [record.index for record in records] == [0, 1]
@@ -76,6 +84,9 @@ def test_two_rounds_end_with_a_final_check_of_the_last_weights(tmp_path):
         (records[1].version_after, 2),
     ]
     assert slow.run.load_rounds() == records
+    again = make_slow(tmp_path, store=slow.store)
+    assert improve(again, ORDER, TINY) == records
+    assert again.robot.collected == []
 
 
 def test_a_refused_candidate_leaves_the_active_weights(tmp_path):
@@ -138,7 +149,7 @@ def weights_of_round_1(slow):
     return acting.policy_bytes, acting.manifest.version, plain
 
 
-def test_resuming_after_a_round_equals_going_on(tmp_path):
+def test_resuming_after_a_round_equals_going_on(tmp_path, finetuning):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
@@ -151,14 +162,6 @@ def test_resuming_after_a_round_equals_going_on(tmp_path):
     resumed = make_slow(parts, store=store)
     improve(resumed, ORDER, TINY)
     assert weights_of_round_1(resumed) == weights_of_round_1(straight)
-
-
-def test_a_finished_run_is_not_done_again(tmp_path):
-    store = MemoryStore()
-    first = improve(make_slow(tmp_path, store=store), ORDER, TINY)
-    again = make_slow(tmp_path, store=store)
-    assert improve(again, ORDER, TINY) == first
-    assert again.robot.collected == []
 
 
 def test_a_budget_that_is_used_up_begins_no_round(tmp_path):
