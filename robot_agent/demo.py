@@ -162,9 +162,7 @@ def _swap_under_control(
 ) -> dict[str, Any]:
     """Swap back and forth while the policy moves the arm; count late and missed guard ticks."""
     client = agent.client
-    assert client is not None
-    status = client.policy_status
-    if not version or status is None or not status.previous_version:
+    if client is None or not version or not client.policy_status.previous_version:
         return {"swap_missed_ticks": None, "swap_note": "no new weights were released"}
     # an episode that ends well takes the new weights out of probation, which a roll-back rejects
     proof = client.run_task("close the drawer", seed=6_999_997, scene=config.scene)
@@ -175,18 +173,18 @@ def _swap_under_control(
     report: list[Any] = []
 
     def drive() -> None:
+        task, seed = "close the drawer", 6_999_998
         report.append(
             client.run_task(
-                "close the drawer",
-                seed=6_999_998,
+                task,
+                seed=seed,
                 scene=config.scene,
                 is_recorded=False,
                 on_step=lambda _: running.set(),
             )
         )
 
-    thread = threading.Thread(target=drive)
-    thread.start()
+    (thread := threading.Thread(target=drive)).start()
     running.wait(20.0)
     old = client.roll_back("demo: back to the previous weights while the arm moves")
     client.promote(version)

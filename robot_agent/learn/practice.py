@@ -66,16 +66,13 @@ def practise(
     rng = np.random.default_rng(seed)
     generators = [torch.Generator().manual_seed(seed * 97 + i) for i in range(len(worlds) + 1)]
     learner = TinyPolicyLearner(policy, config.grpo, config.imagine.temperature)
-    curve: list[dict[str, float]] = []
-    clip = np.zeros((0, 64, 64, 3), np.uint8)
+    curve, clip = list[dict[str, float]](), np.zeros((0, 64, 64, 3), np.uint8)
     with ThreadPoolExecutor(len(worlds)) as pool:
         for iteration in range(config.iterations):
             if is_over():
                 break
-            drawn = [
-                draw_starts(starts, share, rng)
-                for share in _shares(config.starts, len(worlds), iteration)
-            ]
+            shares = _shares(config, len(worlds), iteration)
+            drawn = [draw_starts(starts, share, rng) for share in shares]
 
             def roll_out(index: int, drawn: list[list[Start]] = drawn) -> Rollouts:
                 return imagine(
@@ -89,18 +86,18 @@ def practise(
                     generator=generators[1 + index],
                 )
 
-            busy = [index for index, share in enumerate(drawn) if share]
-            rollouts = merge(list(pool.map(roll_out, busy)))
-            clip = rollouts.clip
+            rollouts = merge(list(pool.map(roll_out, np.flatnonzero(shares).tolist())))
             curve.append(learner.update(rollouts, generators[0]))
+            clip = rollouts.clip
             if on_iteration is not None:
                 on_iteration(iteration + 1, config.iterations, curve[-1])
     return PracticeResult(curve, clip)
 
 
-def _shares(starts: int, worlds: int, iteration: int) -> list[int]:
+def _shares(config: PracticeConfig, worlds: int, iteration: int) -> list[int]:
     """Split the start frames over the worlds; what does not divide goes to each in turn."""
-    return [starts // worlds + ((i + iteration) % worlds < starts % worlds) for i in range(worlds)]
+    each, rest = divmod(config.starts, worlds)
+    return [each + ((i + iteration) % worlds < rest) for i in range(worlds)]
 
 
 def draw_starts(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:
