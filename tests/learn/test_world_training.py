@@ -21,7 +21,7 @@ from tests.learn.episodes import moving_dot
 
 SMALL = TinyWorldConfig(channels=(16, 24, 32), condition=32)
 TOY = WorldTrainingConfig(
-    fit=FitConfig(steps=80, learning_rate=4e-3, warmup_steps=5),
+    fit=FitConfig(steps=120, learning_rate=4e-3, warmup_steps=5),
     frames=24,
     unroll=(1, 2),
     stages=(0.6, 1.0),
