@@ -34,13 +34,14 @@ from robot_agent.guard.state import (
     ResetRequest,
 )
 from robot_agent.guard.state import GuardState as PureState
-from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, Diagnostics, Report
 from robot_agent.ros.guard_message import guard_message, guard_report
 from robot_agent.ros.guard_thread import GuardThread
 from robot_agent.ros.params import setting
 
+_MAX_START_AGE_S = 0.1
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -125,12 +126,14 @@ class ArmGuardNode(LifecycleNode):
         if guard.mailbox.num_publishers != 1:
             self.get_logger().error(
                 f"{guard.mailbox.num_publishers} nodes publish arm commands, must be this one "
-                f"alone. Find and end the other; one that was killed is forgotten after 5 s."
+                f"alone. Find and end the other; one that was killed is forgotten after 10 s."
             )
             return _FAILURE
         age_s = (self._time.now_ns() - measured.stamp_ns) * 1e-9
-        if age_s > 0.25:
-            self.get_logger().error(f"newest joint states are {age_s:.2f} s old, limit 0.25 s")
+        if age_s > _MAX_START_AGE_S:
+            self.get_logger().error(
+                f"newest joint states are {age_s:.2f} s old, limit {_MAX_START_AGE_S:.2f} s"
+            )
             return _FAILURE
         try:
             guard.start(measured, latch.load(self._latch_path))
@@ -283,7 +286,7 @@ class ArmGuardNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end."""
-    return process.run(ArmGuardNode, arguments, in_real_time=True)
+    return process.run(ArmGuardNode, arguments, nice=realtime.CONTROL_NICE)
 
 
 if __name__ == "__main__":

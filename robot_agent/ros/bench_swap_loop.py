@@ -159,7 +159,7 @@ class _Loop:
 
     def offer(self) -> None:
         """Load and offer weights again and again, spread over the run."""
-        realtime.enter(realtime.CALLBACK_PRIORITY)
+        realtime.enter(realtime.CONTROL_NICE)
         count = self._settings["swaps"]
         for index in range(count):
             wanted = len(self._late_ns) >= (index + 1) * self._settings["ticks"] // (count + 1)
@@ -195,7 +195,7 @@ class _Loop:
             self.tick,
             on_error=errors.append,
             name="bench",
-            in_real_time=True,
+            nice=realtime.CONTROL_NICE,
         )
         loader = threading.Thread(target=self.offer, daemon=True)
         ticker.start()

@@ -197,7 +197,10 @@ class EpisodeCalls:
 
 
 class _Life:
-    """Notices that the policy node is gone: an action of a dead server never ends by itself."""
+    """Notices that the policy node no longer works on a task.
+
+    An action whose server died never ends by itself, also when the node was started again.
+    """
 
     def __init__(self) -> None:
         self._stamp_ns, self._watch = -1, Stopwatch()
@@ -207,14 +210,16 @@ class _Life:
         self._watch = Stopwatch()
 
     def require(self, status: Any) -> None:
-        """Raise ArmFaultError when policy/status has not changed for too long."""
-        stamp_ns = -1 if status is None else int(status.stamp_ns)
-        if stamp_ns != self._stamp_ns:
-            self._stamp_ns, self._watch = stamp_ns, Stopwatch()
+        """Raise ArmFaultError when policy/status has not said `running` for too long."""
+        if status is not None and status.stamp_ns != self._stamp_ns:
+            self._stamp_ns = status.stamp_ns
+            if status.state == "running":
+                self._watch = Stopwatch()
         if self._watch.seconds() > _MAX_SILENCE_S:
             raise ArmFaultError(
-                f"policy: silent for {self._watch.seconds():.1f} s, limit {_MAX_SILENCE_S:.1f} s. "
-                f"Its node is gone or hangs; the guard holds the arm. See its log."
+                f"policy: not running the task for {self._watch.seconds():.1f} s, limit "
+                f"{_MAX_SILENCE_S:.1f} s. Its node died or hangs; the guard holds the arm. "
+                f"See its log."
             )
 
 

@@ -105,7 +105,11 @@ class GuardThread:
         self.state: GuardState | None = None
         self.starved_ticks = 0
         self._ticker = Ticker(
-            clock, PERIOD_NS, self._tick, on_error=self._fail, name="arm_guard", in_real_time=True
+            clock,
+            PERIOD_NS,
+            self._tick,
+            on_error=self._fail,
+            name="arm_guard",
         )
 
     def start(self, measured: Measured, latched: tuple[str, ...]) -> None:

@@ -30,21 +30,19 @@ class Closable(Protocol):
         """Stop the threads; called once, before the node is destroyed."""
 
 
-def run(
-    make: Callable[[], Any], arguments: Sequence[str] | None = None, *, in_real_time: bool = False
-) -> int:
+def run(make: Callable[[], Any], arguments: Sequence[str] | None = None, *, nice: int = 0) -> int:
     """Run the node that `make` returns until SIGINT or SIGTERM; return the exit status.
 
     A failure at the start is one line for the person who started it. An exception in a callback
     ends the process, so that the supervisor sees it and starts it again, inactive. On a signal the
     node's threads end first and ROS last, so that nobody publishes into a closed context.
 
-    `in_real_time` is for small processes with a control thread: every thread asks for real-time
-    priority, also those that only hold the interpreter's lock while the control thread waits.
+    `nice` is for small processes with a control thread: every thread asks for this niceness, also
+    those of the middleware and those that only hold the interpreter's lock while it waits.
     """
     environment.prepare()
-    if in_real_time:
-        realtime.enter(realtime.CALLBACK_PRIORITY)
+    if nice:
+        realtime.enter(nice)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
     is_told_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,7 +56,7 @@ def run(
     try:
         node = make()
         executor.add_node(node)
-        if in_real_time:
+        if nice:
             gc.freeze()  # what lives from the start need not be looked through again
         while not is_told_to_end.is_set() and not _is_orphan():
             executor.spin_once(timeout_sec=_SIGNAL_CHECK_S)

@@ -1,26 +1,33 @@
-"""Real-time priority of the calling thread, where the machine grants it."""
+"""Priority of the calling thread over the rest of the machine, where the machine grants it.
+
+Niceness, not SCHED_FIFO: Fast DDS waits for the listener of a new process by yielding in a loop
+(SharedMemGlobal, healthy check, a third of a second). Under FIFO such a loop never lets that
+listener run, and the publishing thread stands still for the whole time whenever somebody joins.
+With a high nice priority the kernel still wakes us first, and lets the other one answer.
+"""
 
 import logging
 import os
 
 _LOG = logging.getLogger(__name__)
-CALLBACK_PRIORITY = 40
-"""SCHED_FIFO priority of callbacks and of the middleware's threads."""
-CONTROL_PRIORITY = 50
-"""Of the control thread; the number that ros2_control gives its asynchronous parts."""
+CONTROL_NICE = -20
+"""The guard: before everything else."""
+DRIVER_NICE = -10
+"""The simulated driver: before the learner and its like."""
+ORDINARY_NICE = 0
 
 
-def enter(priority: int) -> bool:
-    """Ask for SCHED_FIFO; threads started afterwards inherit it. Return whether it was granted.
+def enter(nice: int) -> bool:
+    """Ask for a niceness; threads started afterwards inherit it. Return whether it was granted.
 
-    ROBOT_AGENT_REALTIME=0 keeps ordinary priority. Without the right to it (CAP_SYS_NICE, or an
-    rtprio limit) the process goes on as it is, and says so.
+    ROBOT_AGENT_REALTIME=0 keeps ordinary priority. Without the right to it (CAP_SYS_NICE, or a
+    nice limit) the process goes on as it is, and says so.
     """
     if os.environ.get("ROBOT_AGENT_REALTIME", "1") != "1":
         return False
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError as error:
-        _LOG.warning("no real-time priority: %s. Allow it with an rtprio limit.", error)
+        _LOG.warning("no priority of %d: %s. Allow it with a nice limit.", nice, error)
         return False
     return True

@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from robot_agent.core.types import FloatArray
-from robot_agent.ros import convert, topics
+from robot_agent.ros import convert, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.sim_faults import Faults
 from robot_agent.ros.ticker import Ticker
@@ -51,7 +51,12 @@ class SimCamera:
         self._sent_ns = 0
         self.frames = 0
         self._ticker = Ticker(
-            clock, round(1e9 / hz), self._publish, on_error=self._report, name="sim_camera"
+            clock,
+            round(1e9 / hz),
+            self._publish,
+            on_error=self._report,
+            name="sim_camera",
+            nice=realtime.ORDINARY_NICE,
         )
 
     def show(self, moment: Moment) -> None:

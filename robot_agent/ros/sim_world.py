@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 from robot_agent.core import wx250s
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import FloatArray
-from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
@@ -70,7 +70,6 @@ class SimWorldNode(Node):
             self._tick,
             on_error=self._report_error,
             name="physics",
-            in_real_time=True,
         )
         self._diagnostics = Diagnostics(self, "simulated wx250s", self._report)
         self._camera.start()
@@ -203,7 +202,7 @@ def _motor_readings(world: SimWorld) -> tuple[list[float], list[float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end."""
-    return process.run(SimWorldNode, arguments)
+    return process.run(SimWorldNode, arguments, nice=realtime.DRIVER_NICE)
 
 
 if __name__ == "__main__":

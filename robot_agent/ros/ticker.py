@@ -22,11 +22,11 @@ class Ticker:
         *,
         on_error: Callable[[BaseException], None],
         name: str,
-        in_real_time: bool = False,
+        nice: int | None = None,
     ) -> None:
         """Prepare a stopped ticker; `on_error` hears what `work` raises, then ticking goes on."""
         self._clock, self._period_ns, self._work = clock, period_ns, work
-        self._on_error, self._name, self._in_real_time = on_error, name, in_real_time
+        self._on_error, self._name, self._nice = on_error, name, nice
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.skipped = 0
@@ -50,8 +50,8 @@ class Ticker:
         self._thread = None
 
     def _run(self) -> None:
-        if self._in_real_time:
-            realtime.enter(realtime.CONTROL_PRIORITY)
+        if self._nice is not None:
+            realtime.enter(self._nice)
         due_ns = self._clock.now_ns()
         while not self._stop.is_set():
             late_ns = self._clock.now_ns() - due_ns

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, INACTIVE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
+from robot_agent.ros.episodes import EpisodeReport
 
 HERE = Path(__file__).parent
 VERSIONS: dict[str, dict[str, Any]] = {
@@ -69,6 +71,13 @@ def try_reset(client: AgentClient, cause: str) -> bool:
     return bool(answer.success)
 
 
-def wait_for_actions(client: AgentClient, count: int) -> None:
+def wait_for_actions(client: AgentClient, count: int, episode: "Future[EpisodeReport]") -> None:
     """Return when the guard has let `count` actions through since the world was reset."""
-    client.calls.wait_for("guard/state", lambda state: state.accepted >= count, 15.0)
+
+    def enough() -> bool:
+        if episode.done():
+            pytest.fail(f"the episode ended early: {episode.result()}")
+        state = client.guard_state
+        return state is not None and state.accepted >= count
+
+    until(enough, 15.0, f"{count} actions")
