@@ -13,6 +13,7 @@ def test_raw_images_cross_processes_without_loss(ros_domain_id: int) -> None:
     assert found["lost"] <= 1, found  # best effort on a machine that does other things too
 
 
+@pytest.mark.slow
 def test_weights_swap_over_dds_without_a_tear(ros_domain_id: int) -> None:
     found = bench_swap(10, size_mb=8.0, ticks_per_swap=8, domain_id=ros_domain_id)
     assert found["torn"] == found["lost"] == 0, found
@@ -20,6 +21,7 @@ def test_weights_swap_over_dds_without_a_tear(ros_domain_id: int) -> None:
     assert {"missed", "late_ms"} <= set(found) & set(found["control"])  # measured, not judged here
 
 
+@pytest.mark.slow
 def test_the_tear_detector_detects_weights_that_change_in_place(ros_domain_id: int) -> None:
     found = bench_swap(12, size_mb=34.0, in_place=True, domain_id=ros_domain_id)
     assert found["torn"] > 0, "a benchmark that cannot fail measures nothing"
