@@ -49,10 +49,9 @@ def test_every_finding_has_a_value_and_what_is_missing_has_a_remedy(tmp_path, ca
 
 
 def test_a_broken_variable_makes_the_doctor_fail(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "400")  # a long path must not break the words apart
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(tmp_path / "gone.xml"))
     monkeypatch.setattr(doctor, "examine", lambda _: doctor._surroundings())
-    assert cli.main(["doctor", "--folder", str(tmp_path)]) == 1
+    assert cli.main(["doctor", "--json", "--folder", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "no such file" in said
     assert "Unset" in said
