@@ -1,12 +1,12 @@
 """Trials in simulation on stated seeds; success is the simulator's state, which no model sees."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import FloatArray, Step
+from robot_agent.core.types import FloatArray, Observation, Step
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene, task_of
 
@@ -61,31 +61,11 @@ def run_trial(
     return Trial(instruction, seed, robot.world.success(task), steps)
 
 
-def run_trials(
-    robot: SimRobot,
-    policy: Policy,
-    scene: Scene,
-    instructions: Iterable[str],
-    seeds: Sequence[int],
-    *,
-    on_trial: Callable[[Trial], None] | None = None,
-) -> list[Trial]:
-    """Run every instruction on every seed."""
-    trials = []
-    for instruction in instructions:
-        for seed in seeds:
-            trial = run_trial(robot, policy, scene, instruction, seed)
-            trials.append(trial)
-            if on_trial is not None:
-                on_trial(trial)
-    return trials
-
-
 def _step(
-    robot: SimRobot, before: "object", action: FloatArray, sent: FloatArray, version: str
+    robot: SimRobot, before: Observation, action: FloatArray, sent: FloatArray, version: str
 ) -> Step:
     return Step(
-        observation=before,  # type: ignore[arg-type]
+        observation=before,
         proposed=np.asarray(action),
         sent=sent,
         weights_version=version,

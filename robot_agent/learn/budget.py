@@ -22,9 +22,13 @@ class Budget:
         """Return the seconds used."""
         return self._watch.seconds()
 
+    def seconds_left(self) -> float:
+        """Return the seconds that work may still take, the reserve kept."""
+        return max(0.0, self._limit_s - self._reserve_s - self.seconds())
+
     def is_over(self) -> bool:
         """Return whether only the reserve is left."""
-        return self.seconds() > self._limit_s - self._reserve_s
+        return self.seconds_left() <= 0.0
 
     def say(self, stage: str, round_index: int, share: float, message: str) -> None:
         """Report progress."""

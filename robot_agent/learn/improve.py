@@ -198,6 +198,7 @@ def _finetune(
         config.world,
         config.seed + record.index,
         report=lambda share, text: slow.budget.say("finetune", record.index, share, text),
+        max_seconds=slow.budget.seconds_left(),
     )
     record.trust, record.trusted = trust.numbers, trust.verdict == "train"
     slow.budget.say("trust", record.index, 1.0, f"{trust.verdict}: {trust.reason}")

@@ -4,6 +4,7 @@ Axis letters: B batch, N instructions, C H W picture.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,6 +66,7 @@ def train_judge(
     seed: int,
     *,
     report: Report | None = None,
+    log: Path | None = None,
 ) -> Metrics:
     """Train in place; instruction 0 is `open`, 1 is `close`, as in `sim.scenes.TASKS`."""
     rng = np.random.default_rng(seed)
@@ -82,7 +84,7 @@ def train_judge(
         loss = loss + 4.0 * F.smooth_l1_loss(opening.float(), pairs.opening_B, beta=0.1)
         return loss, {"loss": float(loss.detach())}
 
-    metrics = fit(judge.parameters(), loss_of_step, config.fit, report=report)
+    metrics = fit(judge.parameters(), loss_of_step, config.fit, report=report, log=log)
     judge.eval()
     return metrics
 

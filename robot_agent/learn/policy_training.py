@@ -4,6 +4,7 @@ Axis letters: B batch, K action of the chunk, A dimension, V bin, C H W picture.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ def train_policy(
     seed: int,
     *,
     report: Report | None = None,
+    log: Path | None = None,
 ) -> Metrics:
     """Train in place by cross-entropy against softened tokens of the demonstrators' actions."""
     rng = np.random.default_rng(seed)
@@ -54,7 +56,7 @@ def train_policy(
         loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
         return loss, {"loss": float(loss.detach())}
 
-    metrics = fit(policy.parameters(), loss_of_step, config.fit, report=report)
+    metrics = fit(policy.parameters(), loss_of_step, config.fit, report=report, log=log)
     policy.eval()
     return metrics
 

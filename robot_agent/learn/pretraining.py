@@ -53,6 +53,11 @@ class Job:
     init: Path | None = None
     """Weights to go on from, for a world model; fresh ones by default."""
 
+    @property
+    def log(self) -> Path:
+        """Metrics as they come, one JSON line each, beside the weights."""
+        return self.out.with_suffix(".jsonl")
+
 
 def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a world model; return metrics, and PSNR [dB] on held-out episodes."""
@@ -63,7 +68,7 @@ def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[
     held_out = _read(job.held_out, use_valid=False)
 
     def train(episodes: Episodes) -> Metrics:
-        return train_world(network, episodes, config.world, job.seed, report=report)
+        return train_world(network, episodes, config.world, job.seed, report=report, log=job.log)
 
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return held_out_errors(network, episodes, job.seed)
@@ -77,7 +82,7 @@ def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict
     network = _seeded(job, config, lambda: TinyPolicy(size))
 
     def train(episodes: Episodes) -> Metrics:
-        return train_policy(network, episodes, config.policy, job.seed, report=report)
+        return train_policy(network, episodes, config.policy, job.seed, report=report, log=job.log)
 
     return _run(job, network, _read(job.data, use_valid=True), None, (train, None))
 
@@ -88,7 +93,7 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
     held_out = _read(job.held_out, use_valid=False)
 
     def train(episodes: Episodes) -> Metrics:
-        return train_judge(network, episodes, config.judge, job.seed, report=report)
+        return train_judge(network, episodes, config.judge, job.seed, report=report, log=job.log)
 
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return audit_judge(network, episodes, config.judge, job.seed)

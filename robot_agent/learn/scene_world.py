@@ -1,6 +1,7 @@
 """Finetune the world-model members on a scene, and say whether they may be practised in."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ def finetune_members(
     seed: int,
     *,
     report: Callable[[float, str], None],
+    max_seconds: float = math.inf,
 ) -> tuple[list[TinyWorld], Trust]:
     """Return finetuned copies of the members and the trust in them; one thread for each member.
 
@@ -74,7 +76,15 @@ def finetune_members(
             if index == 0 and step % 10 == 0:
                 report(step / total, f"{len(members)} members, loss {metrics['loss']:.3f}")
 
-        train_world(world, seen, config.training, seed * 31 + index, replay=replay, report=on_step)
+        train_world(
+            world,
+            seen,
+            config.training,
+            seed * 31 + index,
+            replay=replay,
+            report=on_step,
+            max_seconds=max_seconds,
+        )
         after = _errors(world, held, config, seed)
         return world, {**after, "before": before["ours"]}
 

@@ -3,7 +3,9 @@
 Axis letters: B batch, T time, C H W picture, A action, P state.
 """
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -48,8 +50,10 @@ def train_world(
     *,
     replay: Episodes | None = None,
     report: Report | None = None,
+    log: Path | None = None,
+    max_seconds: float = math.inf,
 ) -> Metrics:
-    """Train in place on `episodes`, mixed with `replay` when given."""
+    """Train in place on `episodes`, mixed with `replay` when given; see `fit` for the rest."""
     rng = np.random.default_rng(seed)
     world.train()
 
@@ -63,7 +67,14 @@ def train_world(
             window = concatenate(window, draw_windows(replay, old, unroll, rng))
         return unrolled_loss(world, window, config)
 
-    metrics = fit(world.parameters(), loss_of_step, config.fit, report=report)
+    metrics = fit(
+        world.parameters(),
+        loss_of_step,
+        config.fit,
+        report=report,
+        log=log,
+        max_seconds=max_seconds,
+    )
     world.eval()
     return metrics
 
