@@ -187,7 +187,9 @@ def _swap_under_control(
     (thread := threading.Thread(target=drive)).start()
     running.wait(20.0)
     old = client.roll_back("demo: back to the previous weights while the arm moves")
+    client.wait_until_acting(old, 5.0)
     client.promote(version)
+    client.wait_until_acting(version, 5.0)
     thread.join(60.0)
     after = client.guard_state
     missed = int(after.late_ticks) - (int(before.late_ticks) if before.ticks < after.ticks else 0)

@@ -56,11 +56,17 @@ class PolicySlot:
     def offer(self, policy: Policy) -> None:
         """Let `policy` take over at the next boundary; a newer offer replaces a waiting one.
 
+        An offer of the active version while another one waits means to stay: the waiting one is
+        dropped.
+
         Raises:
-            SwapRefusedError: Its version is the active one.
+            SwapRefusedError: Its version is the active one, and none waits.
         """
         with self._lock:
             if policy.version == self._active.version:
+                if self._candidate is not None:
+                    self._candidate = None
+                    return
                 raise SwapRefusedError(
                     f"{policy.version}: is active already, must be another version. "
                     f"Nothing changed."

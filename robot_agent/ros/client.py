@@ -194,3 +194,15 @@ class AgentClient:
         if not answer.success:
             raise ArmFaultError(f"{topics.WEIGHTS_ROLL_BACK}: {answer.message}")
         return str(answer.version)
+
+    def wait_until_acting(self, version: str, timeout_s: float) -> None:
+        """Return once the policy node says that `version` acts; ArmFaultError after the time."""
+        watch = Stopwatch()
+        while (status := self.policy_status) is None or status.active_version != version:
+            if watch.seconds() > timeout_s:
+                acting = status.active_version if status else "nothing"
+                raise ArmFaultError(
+                    f"{version} does not act within {timeout_s:.0f} s, {acting} does. "
+                    f"Look at the releases with: robot-agent weights list"
+                )
+            threading.Event().wait(0.05)

@@ -74,9 +74,11 @@ class WeightServices:
             return False, "the policy node is not configured"
         try:
             with self._busy:
-                if runner.slot.active.version == version:
+                slot = runner.slot.status()
+                if slot.active == version and not slot.candidate:
                     return True, f"{version} acts already"
-                policy = weights.load(version)
+                active = runner.slot.active
+                policy = active if active.version == version else weights.load(version)
                 weights.activate(version)
                 runner.slot.offer(policy)
         except (RobotAgentError, MemoryError, OSError) as error:

@@ -51,6 +51,14 @@ def test_a_newer_offer_replaces_a_waiting_one():
     assert slot.status().previous == "1"
 
 
+def test_an_offer_of_the_active_version_drops_the_one_that_waits():
+    slot = PolicySlot(TaggedPolicy("1"))
+    slot.offer(TaggedPolicy("2"))
+    slot.offer(TaggedPolicy("1"))
+    assert slot.swap_at_boundary().version == "1"
+    assert (slot.status().candidate, slot.status().swapped) == ("", 0)
+
+
 def test_a_roll_back_returns_the_previous_weights_at_the_boundary():
     slot = PolicySlot(TaggedPolicy("1"))
     slot.offer(TaggedPolicy("2"))
