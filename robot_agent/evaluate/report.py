@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,8 @@ def _round_table(rounds: Sequence[Mapping[str, Any]]) -> str:
             (
                 record.get("index", number),
                 f"{sum(map(bool, outcomes))} of {len(outcomes)}" if outcomes else "none",
-                "; ".join(f"{task}: {100 * rate:.0f} %" for task, rate in promised.items()),
-                "; ".join(map(str, gaps)) or "none measured",
+                "\n".join(f"{task}: {100 * rate:.0f} %" for task, rate in promised.items()),
+                "\n".join(map(str, gaps)) or "none measured",
                 record.get("version_after") or "not released",
                 f"{float(record.get('seconds') or 0):.0f} s",
             )
@@ -191,8 +192,8 @@ def _gate(checks: Sequence[Mapping[str, Any]]) -> str:
         (
             check.get("name", "?"),
             "passed" if check.get("passed") else "FAILED",
-            check.get("value", ""),
-            check.get("limit", ""),
+            _brief(check.get("value", "")),
+            _brief(check.get("limit", "")),
         )
         for check in checks
     ]
@@ -235,6 +236,12 @@ def _method(results: Mapping[str, Any]) -> str:
 
 def _section(title: str, sentence: str, *parts: str) -> str:
     return f"<h2>{_text(title)}</h2>\n<p>{_text(sentence)}</p>\n" + "\n".join(parts)
+
+
+def _brief(value: object) -> str:
+    """Return a digest by its first characters, and everything else as it is."""
+    text = str(value)
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

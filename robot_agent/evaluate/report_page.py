@@ -23,8 +23,8 @@ p, li { max-width: 46rem; } .soft, figcaption { color: var(--soft); font-size: .
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; }
-th { color: var(--soft); font-weight: 600; }
+  vertical-align: top; overflow-wrap: break-word; white-space: pre-line; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 .side { display: flex; flex-wrap: wrap; gap: 1.2rem; } figure { margin: 0 0 1rem; }
 img { display: block; border-radius: .4rem; image-rendering: pixelated; max-width: 100%;
   height: auto; background: var(--line); }

@@ -114,10 +114,10 @@ class EpisodeCalls:
         calls.forget(topics.GUARD_STATE)
         self.activate_guard()
 
-    def activate_guard(self, attempts: int = 20) -> None:
+    def activate_guard(self, patience_s: float = 10.0) -> None:
         """Activate the guard; a first attempt may come before the first joint states."""
-        calls = self._calls
-        for _ in range(attempts):
+        calls, watch = self._calls, Stopwatch()
+        while watch.seconds() < patience_s:
             if calls.change_state("arm_guard", ACTIVATE):
                 calls.wait_for(topics.GUARD_STATE, lambda state: state.ticks > 0, 5.0)
                 return

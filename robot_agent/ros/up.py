@@ -20,7 +20,8 @@ from robot_agent.ros.process import PARENT_VARIABLE
 
 _GRACE_S = 5.0
 _MAX_RESTARTS = 3
-_ATTEMPTS = 20
+_PATIENCE_S, _RETRY_S = 30.0, 0.25
+"""How long a node may wait for its inputs, such as joint states of a driver that still starts."""
 _WATCH_S = 0.5
 
 
@@ -135,7 +136,8 @@ class Agent:
         self._transition(node, ACTIVATE, ACTIVE)
 
     def _transition(self, node: NodeProcess, transition: int, wanted: int) -> None:
-        for _ in range(_ATTEMPTS):
+        watch = Stopwatch()
+        while watch.seconds() < _PATIENCE_S and not self._is_ending.is_set():
             if self._children[node.name].poll() is not None or self.client is None:
                 break
             try:
@@ -149,7 +151,7 @@ class Agent:
                 break
             if transition == CONFIGURE:
                 break
-            self._is_ending.wait(0.1)
+            self._is_ending.wait(_RETRY_S)
         raise ArmFaultError(
             f"{node.name}: did not come up. Its log {self.log_path(node.name)} ends with:\n"
             f"{self._log_tail(node.name)}"

@@ -148,7 +148,7 @@ def test_a_stop_by_topic_latches_and_outlives_a_restart_of_the_guard(
     os.kill(agent.pid("arm_guard"), signal.SIGKILL)
     until(lambda: client.calls.state_of("arm_guard") == 2, 20.0, "the guard is back, inactive")
     # The killed guard counts as a publisher until discovery forgets it; activation waits for that.
-    client.episodes.activate_guard(attempts=200)
+    client.episodes.activate_guard(patience_s=20.0)
     state = wait_for_cause(client, "operator_stop")
     assert state.mode == "stopped"
     assert client.reset_latch("test", "operator_stop") == "still latched: nothing"
