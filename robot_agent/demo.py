@@ -1,10 +1,12 @@
 """The whole loop in simulation: fail in a new scene, adapt, swap, show the difference."""
 
+import itertools
 import json
 import resource
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,7 @@ class DemoConfig:
     time_factor: float = 1.0
     """Speed of the simulated robot; 1 is real time. Faster costs the learner its cores."""
     camera_hz: float = 15.0
-    workers: int = field(default=2)
+    workers: int = 2
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -65,12 +67,12 @@ def run_demo(out: Path, config: DemoConfig, say: Say) -> dict[str, Any]:
     first = ensure_releases(releases)
     ensure_replay(out / "replay.safetensors")
     say(f"trials of the shipped policy {first}: home and {config.scene}")
-    before = _trials(out, config, {"before": first}, say)
+    _trials(out, config, {"before": first}, say)  # kept in the journal: not run again below
     adapted = _adapt(out, config, say)
     last = ensure_releases(releases)  # whatever acts now, however the adaptation ended
     say(f"trials of {last} on the same start states")
     both = _trials(out, config, {"before": first, "after": last}, say)
-    results = {**_numbers(before, both, config), **adapted}
+    results = {**_numbers(both, config), **adapted}
     results["minutes"] = watch.seconds() / 60.0
     results["peak_memory_mb"] = max(_peak_memory_mb(), float(adapted["agent_peak_memory_mb"]))
     (out / "demo.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
@@ -170,34 +172,28 @@ def _swap_under_control(
     client.reset_world(6_999_998, config.scene)
     before = client.guard_state
     running = threading.Event()
-    report: list[Any] = []
-
-    def drive() -> None:
-        task, seed = "close the drawer", 6_999_998
-        report.append(
-            client.run_task(
-                task,
-                seed=seed,
-                scene=config.scene,
-                is_recorded=False,
-                on_step=lambda _: running.set(),
-            )
+    with ThreadPoolExecutor(1) as pool:
+        episode = pool.submit(
+            client.run_task,
+            "close the drawer",
+            seed=6_999_998,
+            scene=config.scene,
+            is_recorded=False,
+            on_step=lambda _: running.set(),
         )
-
-    (thread := threading.Thread(target=drive)).start()
-    running.wait(20.0)
-    old = client.roll_back("demo: back to the previous weights while the arm moves")
-    client.wait_until_acting(old, 5.0)
-    client.promote(version)
-    client.wait_until_acting(version, 5.0)
-    thread.join(60.0)
+        running.wait(20.0)
+        old = client.roll_back("demo: back to the previous weights while the arm moves")
+        client.wait_until_acting(old, 5.0)
+        client.promote(version)
+        client.wait_until_acting(version, 5.0)
+        outcome = episode.result(60.0).outcome
     after = client.guard_state
     missed = int(after.late_ticks) - (int(before.late_ticks) if before.ticks < after.ticks else 0)
     say(f"swapped to {old} and back to {version} while the arm moved: {missed} missed ticks")
     return {
         "swap_missed_ticks": missed,
         "swap_ticks": int(after.ticks),
-        "swap_outcome": report[0].outcome if report else "abort",
+        "swap_outcome": outcome,
     }
 
 
@@ -218,9 +214,8 @@ def _rounds(out: Path) -> dict[str, Any]:
     }
 
 
-def _numbers(before: Comparison, both: Comparison, config: DemoConfig) -> dict[str, Any]:
+def _numbers(both: Comparison, config: DemoConfig) -> dict[str, Any]:
     """Return the table: success at home and in the new scene, before and after, paired."""
-    del before  # its trials are in `both` too, from the journal
     gain = both.difference("after", "before", scene=config.scene)
     loss = both.difference("after", "before", scene=HOME.name)
     cell = {
@@ -260,21 +255,20 @@ def _peak_children_mb(agent: "Agent") -> float:
 
 
 def _clips(out: Path, rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return real and imagined clips, frames (T, 64, 64, 3), for the report."""
+    """Return clips, frames (T, H, W, 3), that the learner kept for the report."""
     from PIL import Image
 
-    from robot_agent.models.scaling import resize_squashed
-    from robot_agent.store.episode_store import EpisodeStore
+    from robot_agent.models.tiny_world import SIZE_PX
 
+    kinds = {
+        "replay": "real (left), imagined with the same actions (right)",
+        "imagined": "imagined in practice",
+    }
     clips: dict[str, Any] = {}
-    store = EpisodeStore(out / "episodes")
-    for record in rounds:
-        index = record["index"]
-        for path in out.rglob(f"imagined_{index}.png"):
+    for record, (kind, title) in itertools.product(rounds, kinds.items()):
+        path = out / "adapt" / f"{kind}_{record['index']}.png"
+        if path.exists():
             tall = np.asarray(Image.open(path).convert("RGB"))
-            clips[f"imagined, round {index}"] = tall.reshape(-1, 64, 64, 3)
-        if record["episodes"]:
-            episode = store.load(record["episodes"][0])
-            frames = np.stack([resize_squashed(image, 64) for image in episode.images])
-            clips[f"real, round {index}"] = frames
+            frames = tall.reshape(-1, SIZE_PX, tall.shape[1], 3)
+            clips[f"{title}, round {record['index']}"] = frames
     return clips

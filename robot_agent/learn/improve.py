@@ -17,7 +17,7 @@ from robot_agent.learn.budget import Budget
 from robot_agent.learn.data import Episodes, episodes_from_store
 from robot_agent.learn.journal import RoundRecord, RunFolder
 from robot_agent.learn.practice import PracticeConfig, imagined_success, practise
-from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, start_frames
+from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, replay, start_frames
 from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
 from robot_agent.learn.source import CollectPlan, EpisodeSource
 from robot_agent.models.classifier_judge import ClassifierJudge
@@ -190,10 +190,9 @@ def _finetune(
     tasks: Sequence[str],
 ) -> Evidence:
     """Finetune the members on the scene and hold them against held-out real frames."""
-    scene = episodes_from_store(episodes)
     worlds, trust = finetune_members(
         slow.team.worlds,
-        scene,
+        episodes_from_store(episodes),
         slow.replay,
         config.world,
         config.seed + record.index,
@@ -203,8 +202,10 @@ def _finetune(
     record.trust, record.trusted = trust.numbers, trust.verdict == "train"
     slow.budget.say("trust", record.index, 1.0, f"{trust.verdict}: {trust.reason}")
     slow.run.save_worlds(worlds, record.index)
+    members = [TinyImagination(world) for world in worlds]
+    slow.run.save_clip(replay(members[0], episodes[-1]), f"replay_{record.index}")
     return Evidence(
-        worlds=[TinyImagination(world) for world in worlds],
+        worlds=members,
         held_out_world=TinyImagination(slow.team.held_out_world),
         judge=ClassifierJudge(slow.team.judges, INSTRUCTIONS),
         held_out_judge=ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS),
@@ -234,7 +235,7 @@ def _practise(slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: 
         is_over=slow.budget.is_over,
     )
     record.curve = result.curve
-    slow.run.save_clip(result.clip, record.index)
+    slow.run.save_clip(result.clip, f"imagined_{record.index}")
     record.imagined_after = _promise(policy, evidence, config, starts_seed=record.index)
 
 
@@ -286,12 +287,10 @@ def _final_check(
     if count <= 0:
         return
     slow.budget.say("collect", last.index, 0.0, f"{count} real episodes to check the last round")
-    ids = slow.robot.collect(
-        last.version_after, _plan(order, count, config.first_seed + 10_000 * config.rounds)
-    )
-    fresh = [slow.store.load(i) for i in ids]
+    plan = _plan(order, count, config.first_seed + 10_000 * config.rounds)
+    last.final_episodes = slow.robot.collect(last.version_after, plan)
+    fresh = [slow.store.load(i) for i in last.final_episodes]
     judge = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
-    last.final_episodes = ids
     last.final_outcomes = judged_outcomes(judge, fresh, config.real_threshold)
     gaps = closed_loop_gaps(last.imagined_after, fresh, last.final_outcomes, config.gap_limit)
     last.final_gaps = [str(gap) for gap in gaps]

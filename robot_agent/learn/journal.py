@@ -76,11 +76,11 @@ class RunFolder:
             tensors = {k: v.contiguous() for k, v in world.state_dict().items()}
             self._write(f"world_{index}_{member}.safetensors", save(tensors))
 
-    def save_clip(self, frames: NDArray[np.uint8], index: int) -> None:
-        """Keep an imagined episode as one tall picture, for the report."""
+    def save_clip(self, frames: NDArray[np.uint8], name: str) -> None:
+        """Keep the frames of an episode as one tall picture, for the report."""
         if not len(frames):
             return
-        path = self.folder / f"imagined_{index}.png"
+        path = self.folder / f"{name}.png"
         with storage_errors("writing a clip", path):
             Image.fromarray(np.concatenate(list(frames))).save(path)
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_agent.core.types import Episode, Observation
+from robot_agent.core.types import Episode, ImageArray, Observation
 from robot_agent.learn.imagine import Start
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import resize_squashed
+from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_vla import instruction_id
 from robot_agent.models.tiny_world import SIZE_PX
 
@@ -65,6 +66,24 @@ def start_frames(
         )
         starts += [Start(observation, instruction_id(name, known)) for name in instructions]
     return starts
+
+
+def replay(world: TinyImagination, episode: Episode) -> ImageArray:
+    """Return frames (T + 1, 64, 128, 3): left the real episode, right imagined from its actions.
+
+    Only the first picture is given to the world model. For the eye: open-loop replay says how
+    good pictures are, not whether practice may trust them.
+    """
+    real = np.stack([resize_squashed(image, SIZE_PX) for image in episode.images])
+    first = Observation(
+        image_hwc=episode.images[0],
+        joints_rad=episode.joints_rad[0],
+        gripper=float(episode.gripper[0]),
+        stamp_ns=0,
+    )
+    imagined = [world.reset([first])[0]]
+    imagined += [world.step(action[None])[0] for action in episode.actions]
+    return np.concatenate([real, np.stack(imagined)], axis=2)
 
 
 def closed_loop_gaps(

@@ -83,5 +83,5 @@ def test_worlds_are_kept_so_that_they_load_again(tmp_path):
 
 
 def test_no_frames_make_no_picture(tmp_path):
-    RunFolder(tmp_path).save_clip(np.zeros((0, 64, 64, 3), np.uint8), 0)
+    RunFolder(tmp_path).save_clip(np.zeros((0, 64, 64, 3), np.uint8), "imagined_0")
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, start_frames
+from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, replay, start_frames
+from robot_agent.models.scaling import resize_squashed
+from robot_agent.models.tiny_imagination import TinyImagination
+from robot_agent.models.tiny_world import TinyWorld
 from tests.learn.episodes import real_episode
 
 OPEN, CLOSE = "open the drawer", "close the drawer"
@@ -70,3 +73,13 @@ def test_every_episode_starts_every_task_to_be_practised():
     assert [start.instruction_id for start in starts] == [1, 0, 1, 0]
     assert starts[0].observation.image_hwc.shape == (64, 64, 3)
     assert np.array_equal(starts[3].observation.image_hwc, episodes[1].images[0])
+
+
+def test_a_replay_shows_the_real_episode_beside_the_imagined_one_from_the_same_first_picture():
+    episode = real_episode("e", instruction=OPEN)
+    frames = replay(TinyImagination(TinyWorld()), episode)
+    assert frames.shape == (episode.num_steps + 1, 64, 128, 3)
+    real = np.stack([resize_squashed(image, 64) for image in episode.images])
+    assert np.array_equal(frames[:, :, :64], real)
+    assert np.array_equal(frames[0, :, 64:], frames[0, :, :64])
+    assert not np.array_equal(frames[-1, :, 64:], frames[-1, :, :64])
