@@ -62,8 +62,9 @@ class ObservationPairing:
             if self._images and stamp_ns <= self._images[-1][0]:
                 return
             self._images.append((stamp_ns, image_hwc))
-            newest = self._joints[-1].joints_rad if self._joints else None
-            self._health.look(image_hwc, newest)
+            # Not the newest joints: pictures that waited in a queue show where the arm was.
+            then = next((j for j in reversed(self._joints) if j.stamp_ns <= stamp_ns), None)
+            self._health.look(image_hwc, then.joints_rad if then is not None else None)
             self._changed.notify_all()
 
     def add_joints(self, joints_rad: FloatArray, gripper: float, stamp_ns: int) -> None:

@@ -39,6 +39,7 @@ _SERVICES = {
     topics.CAPTURE_SCENE: CaptureScene,
     topics.WEIGHTS_LIST: ListWeights,
     topics.WEIGHTS_PROMOTE: PromoteWeights,
+    topics.WEIGHTS_PROVE: PromoteWeights,
     topics.WEIGHTS_ROLL_BACK: RollBackWeights,
     topics.SIM_RESET: SimReset,
     topics.SIM_INJECT: SimInject,

@@ -75,6 +75,8 @@ class EpisodeCalls:
             outcome = self._outcome(order, result, is_success)
             episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
         assert result is not None
+        if outcome in ("success", "failure"):
+            self._prove(str(result.weights_version))
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
@@ -142,6 +144,12 @@ class EpisodeCalls:
         if answer.success:
             return str(answer.episode_id), str(answer.message)
         return "", f"not recorded: {answer.message}"
+
+    def _prove(self, version: str) -> None:
+        """End the probation of the weights that acted; a cancelled or faulty episode does not."""
+        answer = self._calls.call(topics.WEIGHTS_PROVE, version=version)
+        if not answer.success:
+            raise ArmFaultError(f"{topics.WEIGHTS_PROVE}: {answer.message}")
 
     def _run_task(
         self,

@@ -201,8 +201,6 @@ class PolicyNode(LifecycleNode):
             result.message = str(error)
         result.weights_version = self._runner.slot.active.version
         result.success = result.outcome != "abort"
-        if result.success and self._weights is not None:
-            self._weights.prove(result.weights_version)
         self._runner.status.message = result.message
         return result
 

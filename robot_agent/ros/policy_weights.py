@@ -1,4 +1,4 @@
-"""Services weights/list, weights/promote and weights/roll_back of the policy node."""
+"""The services weights/list, promote, prove and roll_back of the policy node."""
 
 import threading
 from typing import Any
@@ -26,6 +26,7 @@ class WeightServices:
         for kind, name, callback in (
             (ListWeights, topics.WEIGHTS_LIST, self._on_list),
             (PromoteWeights, topics.WEIGHTS_PROMOTE, self._on_promote),
+            (PromoteWeights, topics.WEIGHTS_PROVE, self._on_prove),
             (RollBackWeights, topics.WEIGHTS_ROLL_BACK, self._on_roll_back),
         ):
             node.create_service(kind, name, callback, callback_group=group)
@@ -33,16 +34,6 @@ class WeightServices:
     def serve(self, weights: Weights, runner: PolicyRunner) -> None:
         """Use these weights and this runner from now on."""
         self._weights, self._runner = weights, runner
-
-    def prove(self, version: str) -> None:
-        """Record that an episode with `version` ended well; in the episode's thread."""
-        if self._weights is None:
-            return
-        try:
-            with self._busy:
-                self._weights.prove(version)
-        except RobotAgentError as error:
-            self._node.get_logger().error(str(error))
 
     async def _on_list(self, request: Any, response: Any) -> Any:
         del request
@@ -59,6 +50,11 @@ class WeightServices:
 
     async def _on_promote(self, request: Any, response: Any) -> Any:
         message = await in_thread(self._node, lambda: self._promote(request.version), "weights")
+        response.success, response.message = message[0], message[1]
+        return response
+
+    async def _on_prove(self, request: Any, response: Any) -> Any:
+        message = await in_thread(self._node, lambda: self._prove(request.version), "weights")
         response.success, response.message = message[0], message[1]
         return response
 
@@ -85,6 +81,21 @@ class WeightServices:
             return False, str(error) or repr(error)
         is_idle = runner.swap_if_idle()
         return True, f"{version} acts {'now' if is_idle else 'from the next chunk on'}"
+
+    def _prove(self, version: str) -> tuple[bool, str]:
+        """Record that an episode with `version` ended in success or failure, and not by a fault.
+
+        Whoever ran the episode says so, because only he knows whether its end was a success or
+        a cancellation.
+        """
+        if self._weights is None:
+            return False, "the policy node is not configured"
+        try:
+            with self._busy:
+                self._weights.prove(version)
+        except RobotAgentError as error:
+            return False, str(error)
+        return True, f"{version} has run an episode to its end"
 
     def _roll_back(self, reason: str) -> tuple[bool, str, str]:
         """Return to the previous version: from memory when it is there, else from disk."""

@@ -99,3 +99,15 @@ def test_five_equal_pictures_after_a_motion_are_a_frozen_camera() -> None:
     assert verdicts == [False] * 4 + [True]
     health.look(picture(8), joints(0.2))
     assert not health.is_frozen
+
+
+def test_equal_pictures_that_waited_while_the_arm_began_to_move_are_no_fault() -> None:
+    pairing = ObservationPairing()
+    for t in range(20):  # at rest for 200 ms, then it moves
+        pairing.add_joints(joints(0.0 if t < 10 else 0.1 * t), 1.0, (1000 + 20 * t) * MS)
+    for t in range(8):  # of the rest, but they come when everything is over
+        pairing.add_image(picture(7), (1000 + 20 * t) * MS)
+    assert not pairing.is_frozen
+    for t in range(12, 17):  # the same picture although the arm moved: that is one
+        pairing.add_image(picture(7), (1000 + 20 * t) * MS)
+    assert pairing.is_frozen

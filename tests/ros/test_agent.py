@@ -81,6 +81,24 @@ def test_weights_change_in_mid_episode_and_no_chunk_mixes_versions(
     assert 19.0 < np.median(monitor.gaps_ms()) < 21.0  # lateness itself: robot-agent bench swap
 
 
+def test_an_episode_that_ends_proves_its_weights_and_a_cancelled_one_does_not(
+    agent: Agent, client: AgentClient
+) -> None:
+    proven = Path(agent.options.releases) / "proven"
+    proven.unlink(missing_ok=True)
+    steps: list[int] = []
+    client.run_task(
+        TASK,
+        max_steps=100,
+        is_recorded=False,
+        on_step=lambda feedback: steps.append(feedback.step),
+        is_cancelled=lambda: len(steps) >= 3,
+    )
+    assert not proven.exists()
+    client.run_task(TASK, max_steps=5, is_recorded=False)
+    assert proven.read_text() == "v1\n"
+
+
 def test_weights_that_cannot_be_loaded_change_nothing(client: AgentClient) -> None:
     with pytest.raises(ArmFaultError, match=r"v99: is unknown\. The active weights keep running"):
         client.promote("v99")
