@@ -49,7 +49,6 @@ def fixed_pairs():
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.8])
 def test_equal_policies_are_called_different_no_more_often_than_stated(rate, correlation, rng):
     found = simulated(rng, rate, rate, correlation)
-    print(f"\nfalse alarm {rate} {correlation}: {found}")
     error = 3 * np.sqrt(TEST.alpha * (1 - TEST.alpha) / COMPARISONS)
     assert found["first"] + found["second"] <= TEST.alpha + error
     assert found["pairs"] < MAX_PAIRS
@@ -64,7 +63,6 @@ def test_a_difference_of_the_stated_size_is_missed_no_more_often_than_stated(
     first, second, correlation, rng
 ):
     found = simulated(rng, first, second, correlation)
-    print(f"\nmiss {first} {second} {correlation}: {found}")
     right, wrong = ("first", "second") if first > second else ("second", "first")
     error = 3 * np.sqrt(TEST.power * (1 - TEST.power) / COMPARISONS)
     assert found[right] >= TEST.power - error
@@ -74,7 +72,6 @@ def test_a_difference_of_the_stated_size_is_missed_no_more_often_than_stated(
 
 def test_pairs_are_saved_beside_the_fixed_size_test(rng):
     fixed = fixed_pairs()
-    print(f"\nMcNemar needs {fixed} pairs; the sequential test at most {MAX_PAIRS}")
     assert 95 < fixed < MAX_PAIRS
     assert simulated(rng, 0.6, 0.4, 0.0)["pairs"] < 0.8 * fixed
     assert simulated(rng, 0.5, 0.5, 0.0)["pairs"] < 0.8 * fixed
