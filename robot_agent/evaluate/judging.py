@@ -81,6 +81,11 @@ class JudgeReport:
         }
 
 
+def seen_by_judge(images: ImageArray) -> ImageArray:
+    """Return the first and the last two pictures (3, H, W, 3) of an episode (T + 1, H, W, 3)."""
+    return images[[0, max(len(images) - 2, 0), len(images) - 1]]
+
+
 def judge_report(scores: Sequence[float], truths: Sequence[bool], threshold: float) -> JudgeReport:
     """Compare success probabilities in [0, 1] with what was true of the same episodes.
 

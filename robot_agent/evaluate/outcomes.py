@@ -122,7 +122,7 @@ class Comparison:
         both = [key for key in ours if key in theirs]
         return paired_difference(count_pairs((ours[key], theirs[key]) for key in both))
 
-    def to_json(self, groups_of: int = 0, judge_threshold: float = 0.5) -> dict[str, Any]:
+    def to_json(self, groups_of: int = 0, judge_threshold: float | None = None) -> dict[str, Any]:
         """Return the results of `robot-agent evaluate`.
 
         In `pairs`, "a vs b" is a's success rate less b's: over all tasks of the suite, under
@@ -131,7 +131,8 @@ class Comparison:
 
         Args:
             groups_of: Size of the groups of `groups`; none when 0.
-            judge_threshold: Score above which a judge said success.
+            judge_threshold: Score above which a judge said success, to hold it against the
+                truth; None where no truth is known.
         """
         found: dict[str, Any] = {
             "tasks": {
@@ -152,7 +153,7 @@ class Comparison:
             "trials": [_plain_trial(record) for record in self.records],
         }
         scored = [r for r in self.records if r.judge_score is not None and r.outcome != "abort"]
-        if scored:
+        if scored and judge_threshold is not None:
             scores = [float(r.judge_score or 0.0) for r in scored]
             truths = [r.success for r in scored]
             found["judge"] = judge_report(scores, truths, judge_threshold).to_json()

@@ -15,8 +15,8 @@ import numpy as np
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import RobotAgentError, SimulationError
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import ImageArray, Observation, Step
-from robot_agent.evaluate.judging import ClipJudge
+from robot_agent.core.types import ImageArray, Step
+from robot_agent.evaluate.judging import ClipJudge, seen_by_judge
 from robot_agent.evaluate.trial_runner import Job, Place, TrialResult
 
 LoadPolicy = Callable[[Path], Policy]
@@ -170,14 +170,9 @@ class _Trials:
                 max_steps=job.max_steps,
                 on_step=steps.append if self._is_judged else None,
             )
-            frames = _seen_by_judge(steps, self._robot.observe()) if steps else None
+            seen = [step.observation.image_hwc for step in steps]
+            frames = seen_by_judge(np.stack([*seen, self._robot.observe().image_hwc]))
         except RobotAgentError as error:
             return None, None, f"policy {job.policy}, seed {job.seed}: {error}"
         result = TrialResult(trial.outcome, trial.steps, trial.safety_events, trial.reason)
-        return result, frames, ""
-
-
-def _seen_by_judge(steps: Sequence[Step], last: Observation) -> ImageArray:
-    """Return the first and the last two pictures (3, H, W, 3), as the judge reads an episode."""
-    seen = (steps[0].observation, steps[-1].observation, last)
-    return np.stack([observation.image_hwc for observation in seen])
+        return result, frames if self._is_judged else None, ""
