@@ -25,7 +25,17 @@ class Agent(Protocol):
     def promote(self, version: str) -> str:
         """Let a release act from the next boundary on."""
 
-    def run_task(self, instruction: str, **order: Any) -> Any:
+    def run_task(
+        self,
+        instruction: str,
+        *,
+        seed: int,
+        max_steps: int,
+        scene: str,
+        is_simulated: bool,
+        is_recorded: bool,
+        on_step: Callable[[Any], None],
+    ) -> Any:
         """Run one episode and return its report."""
 
 
