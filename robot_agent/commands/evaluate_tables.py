@@ -45,7 +45,7 @@ def _success(results: Mapping[str, Any]) -> Any:
             _events(cell["safety_events"]),
             _aborts(cell),
         )
-        for task, cells in {**results["tasks"], "all tasks": results["pooled"]}.items()
+        for task, cells in {**results["tasks"], "all of the suite": results["pooled"]}.items()
         for policy, cell in cells.items()
     ]
     columns = ("task: policy", "success", "interval", "steps", "safety events", "aborts")
@@ -71,7 +71,7 @@ def _aborts(cell: Mapping[str, Any]) -> str:
 def _pairs(results: Mapping[str, Any]) -> Any:
     rows = []
     for name, pair in results["pairs"].items():
-        parts = {f"{name}, all tasks": pair}
+        parts = {f"{name}, all of the suite": pair}
         parts |= {f"{name}, {task}": found for task, found in pair["tasks"].items()}
         if "forgetting" in pair:
             parts[f"{name}, forgetting elsewhere"] = pair["forgetting"]

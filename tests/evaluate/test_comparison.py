@@ -168,7 +168,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(policies, tmp_p
         run({"a": tmp_path / "nowhere"}, journal)
     with pytest.raises(ValueError, match="trials=0 is outside"):
         suite(0)
-    with pytest.raises(ConfigError, match=r"2 pairs at most, must be 146.*--trials 146"):
+    with pytest.raises(ConfigError, match=r"2 pairs at most, must be 142.*--trials 142"):
         run(policies, journal, stop_early=SequentialTest())
     with pytest.raises(ConfigError, match="with 1 policies, must be 2"):
         run({"far": policies["far"]}, journal, stop_early=SequentialTest())
