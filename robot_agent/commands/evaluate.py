@@ -78,7 +78,7 @@ def _add_early_stop(parser: "Parser") -> None:
     for name, low, high, default, words in (
         ("--alpha", 1e-4, 0.2, 0.05, "chance to call equal policies different"),
         ("--power", 0.5, 0.99, 0.8, "chance to find a difference of --min-effect"),
-        ("--min-effect", 0.05, 0.6, 0.2, "smallest difference of success that matters"),
+        ("--min-effect", 0.1, 0.6, 0.2, "smallest difference of success that matters"),
     ):
         parser.add_argument(
             name, type=number(low, high), default=default, help=f"{words} (default {default})"
