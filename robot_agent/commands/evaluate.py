@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_agent.commands.evaluate_tables import tables
+from robot_agent.commands.interrupt import interruptible
 from robot_agent.commands.options import (
     add_command,
     add_json,
@@ -16,7 +17,7 @@ from robot_agent.commands.options import (
     number,
     whole,
 )
-from robot_agent.commands.output import progress, show
+from robot_agent.commands.output import Say, progress, show
 from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     policies = _policies(arguments.policies, arguments.releases)
     judge = load_judge(arguments.judge) if arguments.judge else None
-    with _runner(arguments, policies, judge) as runner, progress("evaluating") as say:
+    with _runner(arguments, policies, judge) as runner, _progress(arguments) as say:
         comparison = compare(
             policies,
             runner,
@@ -122,6 +123,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         tables=tables(results),
     )
     return 0
+
+
+def _progress(arguments: argparse.Namespace) -> "AbstractContextManager[Say]":
+    """Return a bar; none on the robot, where it would be drawn over the operator's question."""
+    return nullcontext(lambda *_: None) if arguments.on == "robot" else progress("evaluating")
 
 
 def _early_stop(arguments: argparse.Namespace) -> "SequentialTest | None":
@@ -153,7 +159,7 @@ def _runner(
 
     load = EpisodeStore(arguments.store).load
     keys, is_robot = OperatorKeys(), arguments.on == "robot"
-    with AgentClient(arguments.namespace) as client:
+    with interruptible("the evaluation") as asked, AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
         yield RosRunner(
             client,
@@ -165,6 +171,7 @@ def _runner(
             judge=judge.name if judge else "",
             is_recorded=is_robot or judge is not None,
             prepare=keys.prepare if is_robot else lambda _: None,
+            is_cancelled=asked.is_set,
         )
 
 

@@ -48,7 +48,7 @@ def write_page(path: Path, results: Mapping[str, Any], pictures: Pictures) -> No
 
 
 def _success(results: Mapping[str, Any]) -> str:
-    groups = {**results["tasks"], "all tasks of the suite": results["pooled"]}
+    groups = {**results["tasks"], "all of the suite": results["pooled"]}
     plots, rows = [], []
     for task, cells in groups.items():
         bars = {policy: rate_and_interval(cell) for policy, cell in cells.items()}
@@ -57,15 +57,15 @@ def _success(results: Mapping[str, Any]) -> str:
         )
         rows += [(task, policy, *_cells(cell)) for policy, cell in cells.items()]
     columns = (
-        "task", "policy", "successes", "95 % interval", "median steps to success (quartiles)",
+        "task", "policy", "success", "95 % interval", "steps (quartiles)",
         "safety events", "aborts, left out",
     )  # fmt: skip
     return section(
         "Success",
         "Whiskers are 95 % Wilson intervals. An abort is no failure: it is repeated once, and "
         "when it stays one it is in no rate and its start state in no pair. A safety event is a "
-        "step that the guard changed, refused or held.",
-        f'<div class="side">{"".join(plots)}</div>',
+        "step that the guard changed, refused or held. Steps are the median over successes.",
+        *plots,
         html_table(columns, rows),
     )
 
@@ -86,7 +86,7 @@ def _cells(cell: Mapping[str, Any]) -> tuple[str, ...]:
 def _pairs(results: Mapping[str, Any]) -> str:
     rows = []
     for name, pair in results["pairs"].items():
-        parts = {"all tasks": pair, **pair["tasks"]}
+        parts = {"all of the suite": pair, **pair["tasks"]}
         if "forgetting" in pair:
             parts["forgetting: all others"] = pair["forgetting"]
         rows += [
@@ -115,9 +115,9 @@ def _early_stop(stop: Mapping[str, Any] | None) -> str:
         return ""
     return section(
         "Sequential test",
-        f"{stop['verdict'].capitalize()}, after {stop['pairs']} of at most {stop['max_pairs']} "
-        f"pairs. Wald's test on discordant pairs: equal policies are called different with "
-        f"chance {stop['alpha']:g} at most; a difference of {stop['min_effect']:g} is found with "
+        f"Verdict: {stop['verdict']}, after {stop['pairs']} of at most {stop['max_pairs']} "
+        f"pairs. Wald's test on discordant pairs and a bet: equal policies are called different "
+        f"with chance {stop['alpha']:g} at most; a difference of {stop['min_effect']:g} is found with "
         f"chance {stop['power']:g} at least. Intervals and p above only describe.",
     )
 
@@ -143,9 +143,21 @@ def _judge(judge: Mapping[str, Any] | None) -> str:
         "The judge against the truth",
         f"{judge['trials']} episodes whose truth the simulator knows; success is a score above "
         f"{judge['threshold']:g}. A calibrated judge lies on the diagonal.",
-        f"<figure>{curves(lines, 'reliability', 'score', 'true success rate')}</figure>",
+        f"<figure>{curves(lines, 'reliability', 'score', 'true')}</figure>",
         rate_bars(shares, "accuracy and rates of the judge"),
         html_table(("what", "value"), rows),
+        html_table(
+            ("score", "episodes", "mean score", "true success rate"),
+            (
+                (
+                    f"{found['low']:.1f} to {found['high']:.1f}",
+                    found["trials"],
+                    f"{found['mean_score']:.2f}",
+                    f"{found['success_rate']:.2f}",
+                )
+                for found in judge["bins"]
+            ),
+        ),
     )
 
 

@@ -124,8 +124,8 @@ class SequentialTest:
         num, most = first.shape
         if not most:
             return ["undecided"] * num, np.zeros(num, np.int64)
-        won = np.cumsum(first & ~second, axis=1)
-        lost = np.cumsum(second & ~first, axis=1)
+        won = np.cumsum(first & ~second, axis=1, dtype=np.int64)
+        lost = np.cumsum(second & ~first, axis=1, dtype=np.int64)
         found = self.verdicts(won, lost, np.arange(1, most + 1)[None])
         over = np.any(list(found.values()), axis=0)
         ends = np.where(over.any(axis=1), over.argmax(axis=1), most - 1)

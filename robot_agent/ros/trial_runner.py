@@ -34,6 +34,7 @@ class Agent(Protocol):
         scene: str,
         is_simulated: bool,
         is_recorded: bool,
+        is_cancelled: Callable[[], bool],
         on_step: Callable[[Any], None],
     ) -> Any:
         """Run one episode and return its report."""
@@ -56,6 +57,7 @@ class RosRunner:
         judge: str = "",
         is_recorded: bool = False,
         prepare: Callable[[Job], None] = lambda _: None,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Run policies, given as name to release version.
 
@@ -67,10 +69,12 @@ class RosRunner:
             judge: Fingerprint of the judge that `success` asks, if any.
             is_recorded: Record episodes, for a judge or for clips.
             prepare: Called before each attempt; returns when the scene is at its start.
+            is_cancelled: Asked all along; when true, the arm is stopped and the run ends.
         """
         self._agent, self._versions, self._success = agent, dict(versions), success
         self.place, self.judge = place, judge
         self._is_recorded, self._prepare = is_recorded, prepare
+        self._is_cancelled = is_cancelled
         self._num_faults = 0
 
     def run(self, jobs: Sequence[Job]) -> Generator[tuple[Job, TrialResult], None, None]:
@@ -78,6 +82,7 @@ class RosRunner:
 
         Raises:
             ArmFaultError: A release cannot be promoted, or the agent does not answer any more.
+            KeyboardInterrupt: It was cancelled; the trial in flight is lost and comes again.
         """
         status = self._agent.policy_status
         before = str(status.active_version) if status else ""
@@ -85,6 +90,8 @@ class RosRunner:
             for job in jobs:
                 for _ in range(job.attempts):
                     result = self._attempt(job)
+                    if self._is_cancelled():
+                        raise KeyboardInterrupt
                     yield job, result
                     if result.outcome != "abort":
                         break
@@ -111,11 +118,14 @@ class RosRunner:
                 scene=job.scene.name,
                 is_simulated=self.place == "ros",
                 is_recorded=self._is_recorded,
+                is_cancelled=self._is_cancelled,
                 on_step=on_step,
             )
         except ArmFaultError as error:
             return self._fault(error)
         self._num_faults = 0
+        if self._is_cancelled():
+            return TrialResult("abort", report.steps, events, "cancelled")
         if report.outcome == "abort" or report.weights_version != version:
             wrong = f"{report.weights_version} acted, {version} was promoted"
             reason = report.message if report.outcome == "abort" else wrong

@@ -41,7 +41,7 @@ def test_the_page_is_one_file_with_every_number(tmp_path, rng):
     words = " ".join(" ".join(reader.words).split())
     for expected in (
         "8 of 10", "3 of 9", "2, 1", "forgetting: all others",
-        "Undecided, after 10 of at most 10",
+        "Verdict: undecided, after 10 of at most 10",
         "false positives", "Brier score", "home: <start>", "second_publisher", "not counted",
         "+56",
     ):  # fmt: skip

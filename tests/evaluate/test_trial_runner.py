@@ -32,7 +32,7 @@ class FakeAgent:
         self.active = version
         return f"{version} acts now"
 
-    def run_task(self, instruction, *, on_step, **order):
+    def run_task(self, instruction, *, on_step, is_cancelled=None, **order):
         outcome = self._outcome_of(self.active, order["seed"])
         self.orders.append(order)
         if outcome == "silence":
@@ -87,6 +87,23 @@ def test_silence_is_an_abort_and_three_in_a_row_end_the_run(policies, tmp_path):
         run(policies, tmp_path / "b", RosRunner(dead, VERSIONS, SimulatorTruth()))
     assert len(dead.orders) == 3
     assert dead.active == "v0001-aaaa"
+
+
+def test_a_cancelled_run_counts_no_trial_and_leaves_the_first_release(policies, tmp_path):
+    agent, asked = FakeAgent(lambda *_: "abort"), []
+    agent_run = agent.run_task
+
+    def run_task(*words, is_cancelled, **order):
+        asked.append(True)
+        assert is_cancelled()
+        return agent_run(*words, **order)
+
+    agent.run_task = run_task
+    keys = RosRunner(agent, VERSIONS, SimulatorTruth(), is_cancelled=lambda: bool(asked))
+    with pytest.raises(KeyboardInterrupt):
+        run(policies, tmp_path, keys)
+    assert (tmp_path / "trials.jsonl").read_text() == ""
+    assert agent.active == "v0001-aaaa"
 
 
 def test_weights_that_nobody_promoted_make_an_abort(policies, tmp_path):
