@@ -117,8 +117,8 @@ def _early_stop(stop: Mapping[str, Any] | None) -> str:
         "Sequential test",
         f"Verdict: {stop['verdict']}, after {stop['pairs']} of at most {stop['max_pairs']} "
         f"pairs. Wald's test on discordant pairs and a bet: equal policies are called different "
-        f"with chance {stop['alpha']:g} at most; a difference of {stop['min_effect']:g} is found with "
-        f"chance {stop['power']:g} at least. Intervals and p above only describe.",
+        f"with chance {stop['alpha']:g} at most; a difference of {stop['min_effect']:g} is found "
+        f"with chance {stop['power']:g} at least. Intervals and p above only describe.",
     )
 
 
