@@ -8,9 +8,10 @@ import numpy as np
 
 from robot_agent.core.errors import ConfigError
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import Observation
+from robot_agent.core.types import ImageArray, Observation
 
 if TYPE_CHECKING:
+    from robot_agent.evaluate.judging import ClipJudge
     from robot_agent.learn.budget import Say
     from robot_agent.learn.desk import TinyDesk
     from robot_agent.learn.imagine import Start
@@ -57,6 +58,31 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
     from robot_agent.models.tiny_team import load_team as load
 
     return load(assets)
+
+
+def load_judge(name: str, assets: Path = ASSETS) -> "ClipJudge":
+    """Return the judge that trials are scored with; `tiny` is the one that is never a reward.
+
+    It reads real episodes at its calibrated threshold: see DECISIONS.md 11.
+    """
+    from robot_agent.evaluate.judging import ClipJudge
+    from robot_agent.learn.improve import ImproveConfig
+    from robot_agent.models.classifier_judge import ClassifierJudge
+    from robot_agent.models.scaling import resize_squashed
+    from robot_agent.models.tiny_team import INSTRUCTIONS, read_manifest
+    from robot_agent.models.tiny_world import SIZE_PX
+
+    if name != "tiny":
+        raise ConfigError(f"judge '{name}' is unknown, must be: tiny.")
+    judge = ClassifierJudge([load_team(assets).held_out_judge], INSTRUCTIONS)
+
+    def score(frames: ImageArray, instruction: str) -> float:
+        small = np.stack([resize_squashed(frame, SIZE_PX) for frame in frames])
+        return float(judge.score(small[None], [instruction])[0])
+
+    manifest = read_manifest(assets)
+    digest = str(manifest["files"][manifest["held_out_judge"]]["sha256"])[:16]
+    return ClipJudge(digest, ImproveConfig().real_threshold, score)
 
 
 def ensure_releases(folder: Path) -> str:

@@ -16,7 +16,10 @@ from robot_agent.compose import ensure_releases, ensure_replay, load_policy
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import ArmFaultError
-from robot_agent.evaluate.comparison import Comparison, ComparisonConfig, compare
+from robot_agent.evaluate.comparison import compare
+from robot_agent.evaluate.outcomes import Comparison
+from robot_agent.evaluate.suites import suite_named
+from robot_agent.evaluate.trial_workers import SimRunner
 from robot_agent.sim.scenes import HOME, TASKS, scene_named
 
 if TYPE_CHECKING:
@@ -90,11 +93,9 @@ def _trials(out: Path, config: DemoConfig, policies: dict[str, str], say: Say) -
 
     return compare(
         paths,
-        load_policy,
-        [HOME, scene_named(config.scene)],
-        list(TASKS),
+        SimRunner(paths, load_policy, workers=config.workers),
+        suite_named(f"{HOME.name},{config.scene}", trials=config.trials),
         journal=out / "trials.jsonl",
-        config=ComparisonConfig(trials=config.trials, workers=config.workers),
         on_trial=on_trial,
     )
 

@@ -1,22 +1,17 @@
-"""Policies against each other on the same start states, interleaved, in several processes."""
+"""Policies against each other on the same start states, interleaved, wherever trials are run."""
 
 import itertools
+import random
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from robot_agent.core.config import require_range
 from robot_agent.core.errors import ConfigError
-from robot_agent.evaluate.statistics import (
-    CONFIDENCE,
-    Interval,
-    PairedDifference,
-    count_pairs,
-    paired_difference,
-    wilson_interval,
-)
+from robot_agent.evaluate.outcomes import Comparison, EarlyStop
+from robot_agent.evaluate.sequential import SequentialTest, Verdict
+from robot_agent.evaluate.suites import BLOCK_SEEDS, Cell, Suite
 from robot_agent.evaluate.trial_journal import (
     TrialJournal,
     TrialKey,
@@ -24,172 +19,81 @@ from robot_agent.evaluate.trial_journal import (
     fingerprint_of_files,
     fingerprint_of_scene,
 )
-from robot_agent.evaluate.trial_workers import Job, LoadPolicy, run_jobs
-from robot_agent.evaluate.trials import MAX_STEPS
-from robot_agent.sim.scenes import Scene, task_of
+from robot_agent.evaluate.trial_runner import Job, TrialResult, TrialRunner
+from robot_agent.sim.scenes import task_of
 
 FIRST_SEED = 50_000
-BLOCK_SEEDS = 1_000
-"""Seeds of one scene and instruction: the most trials that it can have."""
 NUM_BLOCKS = 900
 """Evaluation owns the seeds 50,000 to 949,999. Recordings for training count from multiples of
 1,000,003 and stay far below 50,000 of them."""
+ATTEMPTS = 2
+"""How often a trial is tried: an abort is repeated once on the same start state."""
 
 OnTrial = Callable[[int, int, TrialRecord], None]
 """Called with finished trials, all trials and the newest one; may raise to stop."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparisonConfig:
-    """How much is run."""
-
-    trials: int = 50
-    """Start states for each scene and instruction; each policy meets all of them."""
-    workers: int = 2
-    max_steps: int = MAX_STEPS
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        require_range("trials", self.trials, 1, BLOCK_SEEDS)
-        require_range("workers", self.workers, 1, 64)
-        require_range("max_steps", self.max_steps, 1, 1000)
-
-
 @dataclass(frozen=True)
-class Rate:
-    """Success of one policy."""
+class _Trial:
+    """One trial of the plan."""
 
-    successes: int
-    trials: int
-
-    @property
-    def interval(self) -> Interval:
-        """Wilson interval of the success rate."""
-        return wilson_interval(self.successes, self.trials)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "successes": self.successes,
-            "trials": self.trials,
-            "interval": list(self.interval),
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Every trial of every policy, in the order of the plan."""
-
-    policies: tuple[str, ...]
-    records: tuple[TrialRecord, ...]
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names `scene: instruction`, in the order of the plan."""
-        return tuple(dict.fromkeys(map(_task, self.records)))
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """Names of the scenes, in the order of the plan."""
-        return tuple(dict.fromkeys(record.scene for record in self.records))
-
-    def rate(self, policy: str, *, scene: str = "", task: str = "") -> Rate:
-        """Return the success of a policy, in one scene or task when named."""
-        chosen = self._chosen(policy, scene, task)
-        return Rate(sum(chosen.values()), len(chosen))
-
-    def difference(
-        self, first: str, second: str, *, scene: str = "", task: str = ""
-    ) -> PairedDifference:
-        """Return by how much `first` succeeds more often than `second` on the same starts."""
-        ours, theirs = self._chosen(first, scene, task), self._chosen(second, scene, task)
-        return paired_difference(count_pairs((ours[key], theirs[key]) for key in ours))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the results of `robot-agent evaluate`.
-
-        In `pairs`, "a vs b" is a's success rate less b's: over all tasks, and under `tasks` in
-        each.
-        """
-        pairs = list(itertools.combinations(self.policies, 2))
-        return {
-            "tasks": {
-                task: {policy: self.rate(policy, task=task).to_json() for policy in self.policies}
-                for task in self.tasks
-            },
-            "scenes": {
-                scene: {p: self.rate(p, scene=scene).to_json() for p in self.policies}
-                for scene in self.scenes
-            },
-            "pairs": {f"{a} vs {b}": self._pair(a, b) for a, b in pairs},
-            "confidence": CONFIDENCE,
-            "trials": [_plain_trial(record) for record in self.records],
-        }
-
-    def _pair(self, a: str, b: str) -> dict[str, Any]:
-        by_task = {t: _plain_difference(self.difference(a, b, task=t)) for t in self.tasks}
-        return {**_plain_difference(self.difference(a, b)), "tasks": by_task}
-
-    def _chosen(self, policy: str, scene: str, task: str) -> dict[tuple[str, int], bool]:
-        if policy not in self.policies:
-            raise ConfigError(
-                f"policy '{policy}' was not compared. Choose one of: {', '.join(self.policies)}."
-            )
-        return {
-            (_task(record), record.seed): record.success
-            for record in self.records
-            if record.policy == policy
-            and scene in ("", record.scene)
-            and task in ("", _task(record))
-        }
+    job: Job
+    key: TrialKey
+    turn: int
+    """Start state that it belongs to, counted through the plan."""
+    counts: bool
+    """Whether the sequential test looks at it: it is in the suite, not among the others."""
 
 
 def compare(
     policies: Mapping[str, Path],
-    load: LoadPolicy,
-    scenes: Sequence[Scene],
-    instructions: Sequence[str],
+    runner: TrialRunner,
+    suite: Suite,
     *,
     journal: Path,
-    config: ComparisonConfig | None = None,
+    stop_early: SequentialTest | None = None,
     on_trial: OnTrial | None = None,
 ) -> Comparison:
-    """Run each policy on the same seeds of each scene and instruction.
+    """Run each policy on the same start states of each cell of a suite.
 
-    Policies take turns on every start state, so that a machine that slows down or warms up
-    treats all alike. A run that was stopped or killed goes on where it was: trials in `journal`
-    are taken from there when weights, scene, instruction, seed and length are the same.
+    Policies take turns on every start state, in an order that is drawn anew for each, so that a
+    machine that slows down or warms up treats all alike and a person cannot tell them by it. A
+    run that was stopped or killed goes on where it was: trials in `journal` are taken from there
+    when weights, scene, instruction, seed, length, place and judge are the same. An abort is
+    tried once more at once; a start state on which a policy stays aborted is left out of every
+    pair with it.
+
+    With `stop_early` the test looks at finished pairs in the order of the plan, and trials behind
+    its verdict are not in the result: it does not depend on how many run at once.
 
     Args:
         policies: Name to the file or folder of its weights.
-        load: Makes a policy of such a path, inside each worker; a function at the top of a module.
-        scenes: Places, each with a name of its own.
-        instructions: What to do there.
+        runner: Runs the trials; knows the policies by the same names.
+        suite: Where and what.
         journal: JSON-lines file of finished trials, made when missing.
-        config: How much to run.
+        stop_early: Ends the comparison of two policies as soon as it knows.
         on_trial: Progress.
 
     Raises:
-        ConfigError: Nothing to compare, two scenes of one name, or no weights at a path.
-        InputError: An instruction of no known task.
+        ConfigError: Nothing to compare, no weights at a path, or too few pairs to stop early.
         RobotAgentError: A policy was refused, or a worker died; finished trials are kept.
     """
-    config = config or ComparisonConfig()
-    plan = _plan(policies, scenes, instructions, config)
+    plan = _plan(policies, runner, suite)
+    if stop_early is not None:
+        _require_enough(stop_early, policies, suite)
     with TrialJournal(journal) as finished:
-        missing = {key: job for job, key in plan if finished.find(key) is None}
-        total = len({key for _, key in plan})
-        keys = {job.index: key for key, job in missing.items()}
-        for job, success, steps in run_jobs(
-            list(missing.values()), policies, load, config.workers
-        ):
-            record = _record(job, keys[job.index], success, steps)
-            finished.append(record)
-            del missing[keys[job.index]]
-            if on_trial is not None:
-                on_trial(total - len(missing), total, record)
-        records = [_record(job, key, *_outcome(finished, key)) for job, key in plan]
-    return Comparison(tuple(policies), tuple(records))
+        _run(plan, runner, finished, stop_early, on_trial)
+        verdict, pairs, last = _decided(plan, finished, stop_early)
+        records = [
+            replace(_found(finished, trial), policy=trial.job.policy)
+            for trial in plan
+            if trial.turn <= last
+        ]
+    others = tuple(cell.name for cell in suite.all_cells if cell not in suite.cells)
+    stop = None
+    if stop_early is not None:
+        stop = EarlyStop(stop_early, verdict, pairs, len(suite.cells) * suite.trials)
+    return Comparison(tuple(policies), tuple(records), others, stop)
 
 
 def seeds_of(scene: str, instruction: str, trials: int) -> range:
@@ -202,40 +106,123 @@ def seeds_of(scene: str, instruction: str, trials: int) -> range:
     return range(start, start + trials)
 
 
-def _plan(
-    policies: Mapping[str, Path],
-    scenes: Sequence[Scene],
-    instructions: Sequence[str],
-    config: ComparisonConfig,
-) -> list[tuple[Job, TrialKey]]:
-    """Return every trial, policies taking turns on each start state, scenes and tasks likewise."""
-    names = [scene.name for scene in scenes]
-    if not (policies and names and instructions) or len(set(names)) < len(names):
-        raise ConfigError(
-            f"comparison of policies [{', '.join(policies)}] in scenes [{', '.join(names)}] on "
-            f"{len(instructions)} instructions: must have at least one of each and no scene twice."
-        )
+def _run(
+    plan: Sequence[_Trial],
+    runner: TrialRunner,
+    finished: TrialJournal,
+    stop_early: SequentialTest | None,
+    on_trial: OnTrial | None,
+) -> None:
+    """Run what is missing until all is there, or the sequential test knows enough."""
+    missing = {t.key: t for t in plan if not _is_final(finished.find(t.key))}
+    total = len({trial.key for trial in plan})
+    if _decided(plan, finished, stop_early)[0] != "undecided":
+        return
+    by_index = {trial.job.index: trial for trial in missing.values()}
+    jobs = [_job(trial, finished) for trial in _shuffled(missing.values())]
+    with closing(runner.run(jobs)) as attempts:
+        for job, result in attempts:
+            trial = by_index[job.index]
+            record = _record(trial, runner, result, finished)
+            finished.append(record)
+            if _is_final(record):
+                del missing[trial.key]
+            if on_trial is not None:
+                on_trial(total - len(missing), total, record)
+            if stop_early and _decided(plan, finished, stop_early)[0] != "undecided":
+                break
+
+
+def _plan(policies: Mapping[str, Path], runner: TrialRunner, suite: Suite) -> list[_Trial]:
+    """Return every trial, policies taking turns on each start state, cells likewise."""
+    if not policies:
+        raise ConfigError("comparison of no policies: must have at least one. Name some.")
     weights = {name: fingerprint_of_files(path) for name, path in policies.items()}
-    wordings = dict.fromkeys(" ".join(i.lower().split()) for i in instructions)
-    cells = list(itertools.product(scenes, wordings))
-    seeds = {(s.name, i): seeds_of(s.name, i, config.trials) for s, i in cells}
-    plan: list[tuple[Job, TrialKey]] = []
-    for turn, (scene, instruction) in itertools.product(range(config.trials), cells):
-        seed, look = seeds[scene.name, instruction][turn], fingerprint_of_scene(scene)
-        for policy in policies:
-            job = Job(len(plan), policy, scene, instruction, seed, config.max_steps)
-            plan.append((job, (weights[policy], look, instruction, seed, config.max_steps)))
+    cells = [(cell, fingerprint_of_scene(cell.scene)) for cell in suite.all_cells]
+    plan: list[_Trial] = []
+    starts = itertools.product(range(suite.trials), cells)
+    for turn, (index, (cell, look)) in enumerate(starts):
+        seed = seeds_of(cell.scene.name, cell.instruction, suite.trials)[index]
+        for policy, letter in zip(policies, _letters(len(policies), cell, seed), strict=True):
+            job = Job(
+                len(plan), policy, cell.scene, cell.instruction, seed, cell.max_steps,
+                letter=letter,
+            )  # fmt: skip
+            what = (weights[policy], look, cell.instruction, seed, cell.max_steps)
+            key = (*what, runner.place, runner.judge)
+            plan.append(_Trial(job, key, turn, cell in suite.cells))
     return plan
 
 
-def _outcome(journal: TrialJournal, key: TrialKey) -> tuple[bool, int]:
-    record = journal.find(key)
-    assert record is not None, f"trial {key} was planned and neither run nor found"
-    return record.success, record.steps
+def _letters(count: int, cell: Cell, seed: int) -> list[str]:
+    """Return the letter of each policy on one start state: its place in the turn."""
+    letters = [chr(ord("A") + index % 26) * (1 + index // 26) for index in range(count)]
+    random.Random(f"{cell.name} {seed}").shuffle(letters)
+    return letters
 
 
-def _record(job: Job, key: TrialKey, success: bool, steps: int) -> TrialRecord:
-    weights, look, *_ = key
+def _shuffled(trials: Iterable[_Trial]) -> list[_Trial]:
+    """Return trials in the order in which they are run."""
+    return sorted(trials, key=lambda trial: (trial.turn, trial.job.letter))
+
+
+def _decided(
+    plan: Sequence[_Trial], finished: TrialJournal, stop_early: SequentialTest | None
+) -> tuple[Verdict, int, int]:
+    """Return the verdict, its pairs and the turn that it fell on; all turns without one.
+
+    Looks at start states in the order of the plan, up to the first that is not finished.
+    """
+    last = plan[-1].turn
+    if stop_early is None:
+        return "undecided", 0, last
+    outcomes, turns = [], []
+    for trial, other in zip(plan[::2], plan[1::2], strict=True):
+        first, second = finished.find(trial.key), finished.find(other.key)
+        if first is None or second is None or not (_is_final(first) and _is_final(second)):
+            break
+        if trial.counts and "abort" not in (first.outcome, second.outcome):
+            outcomes.append((first.success, second.success))
+            turns.append(trial.turn)
+    verdict, pairs = stop_early.run(outcomes)
+    return verdict, pairs, last if verdict == "undecided" else turns[pairs - 1]
+
+
+def _require_enough(test: SequentialTest, policies: Mapping[str, Path], suite: Suite) -> None:
+    if len(policies) != 2:
+        raise ConfigError(
+            f"stopping early with {len(policies)} policies, must be 2: the test compares a pair. "
+            f"Name two, or leave out --stop-early."
+        )
+    pairs, needed = len(suite.cells) * suite.trials, test.needed_pairs()
+    if pairs < needed:
+        raise ConfigError(
+            f"stopping early: {pairs} pairs at most, must be {needed} to find a difference of "
+            f"{test.min_effect} with power {test.power}. Use --trials "
+            f"{-(-needed // len(suite.cells))}, or state another --power or --min-effect."
+        )
+
+
+def _job(trial: _Trial, finished: TrialJournal) -> Job:
+    before = finished.find(trial.key)
+    return replace(trial.job, attempts=ATTEMPTS - (before.attempt if before else 0))
+
+
+def _is_final(record: TrialRecord | None) -> bool:
+    return record is not None and (record.outcome != "abort" or record.attempt >= ATTEMPTS)
+
+
+def _found(finished: TrialJournal, trial: _Trial) -> TrialRecord:
+    record = finished.find(trial.key)
+    assert record is not None, f"trial {trial.key} was planned and neither run nor found"
+    return record
+
+
+def _record(
+    trial: _Trial, runner: TrialRunner, result: TrialResult, finished: TrialJournal
+) -> TrialRecord:
+    job, (weights, look, *_) = trial.job, trial.key
+    before = finished.find(trial.key)
     return TrialRecord(
         policy=job.policy,
         weights=weights,
@@ -244,29 +231,8 @@ def _record(job: Job, key: TrialKey, success: bool, steps: int) -> TrialRecord:
         instruction=job.instruction,
         seed=job.seed,
         max_steps=job.max_steps,
-        success=success,
-        steps=steps,
+        place=runner.place,
+        judge=runner.judge,
+        attempt=before.attempt + 1 if before else 1,
+        **vars(result),
     )
-
-
-def _task(record: TrialRecord) -> str:
-    return f"{record.scene}: {record.instruction}"
-
-
-def _plain_difference(found: PairedDifference) -> dict[str, Any]:
-    return {
-        "difference": found.difference,
-        "interval": list(found.interval),
-        "p": found.p,
-        "trials": found.pairs.trials,
-    }
-
-
-def _plain_trial(record: TrialRecord) -> dict[str, Any]:
-    return {
-        "policy": record.policy,
-        "task": _task(record),
-        "seed": record.seed,
-        "success": record.success,
-        "steps": record.steps,
-    }

@@ -16,7 +16,7 @@ from robot_agent.evaluate.headline import (
     points_interval,
     rate_and_interval,
 )
-from robot_agent.evaluate.report_page import PAGE, STYLE
+from robot_agent.evaluate.report_page import PAGE, STYLE, escaped, html_table, section
 from robot_agent.store.durable import replace_file, storage_errors
 
 _CURVES = {
@@ -52,7 +52,7 @@ def write_report(path: Path, results: Mapping[str, Any], clips: Mapping[str, Ima
         _method(results),
     ]
     page = PAGE.substitute(
-        title=_text(f"Adapting{scene}"),
+        title=escaped(f"Adapting{scene}"),
         lead=_lead(results),
         style=STYLE,
         body="\n".join(section for section in sections if section),
@@ -88,8 +88,9 @@ def _lead(results: Mapping[str, Any]) -> str:
 
 def _cards(facts: Iterable[Any]) -> str:
     cards = (
-        f'<div class="card"><span>{_text(fact.title)}</span>'
-        f'<b class="{fact.mood}">{_text(fact.value)}</b><span>{_text(fact.sentence)}</span></div>'
+        f'<div class="card"><span>{escaped(fact.title)}</span>'
+        f'<b class="{fact.mood}">{escaped(fact.value)}</b>'
+        f"<span>{escaped(fact.sentence)}</span></div>"
         for fact in facts
     )
     return f'<div class="cards">{"".join(cards)}</div>'
@@ -107,8 +108,8 @@ def _success(results: Mapping[str, Any]) -> str:
         for when, cell in rates.items()
         for _, low, high in [rate_and_interval(cell)]
     ]
-    tasks = _table(("task", "policy", "successes", "95 % interval"), rows) if rows else ""
-    return _section(
+    tasks = html_table(("task", "policy", "successes", "95 % interval"), rows) if rows else ""
+    return section(
         "Success",
         "Bars are success rates; whiskers their 95 % Wilson intervals. Before and after met the "
         "same start states, which training never used, and were sampled alike.",
@@ -125,14 +126,14 @@ def _clips(clips: Mapping[str, ImageArray]) -> str:
     shown = []
     for name in sorted(groups):
         figures = "".join(
-            f"<figure>{animation(clips[title], title)}<figcaption>{_text(title)}</figcaption>"
+            f"<figure>{animation(clips[title], title)}<figcaption>{escaped(title)}</figcaption>"
             f"</figure>"
             for title in groups[name]
         )
         shown.append(f'<div class="side">{figures}</div>')
     if not shown:
         return ""
-    return _section(
+    return section(
         "Real and imagined",
         "What the camera saw, and what the world model made of the policy's actions. Both play at "
         "5 Hz, the rate of control.",
@@ -155,8 +156,8 @@ def _rounds(rounds: Sequence[Mapping[str, Any]]) -> str:
         }
         if any(lines.values()):
             shown.append(f"<figure>{curves(lines, meaning, 'update', name)}")
-            shown.append(f"<figcaption>{_text(meaning.capitalize())}.</figcaption></figure>")
-    return _section(
+            shown.append(f"<figcaption>{escaped(meaning.capitalize())}.</figcaption></figure>")
+    return section(
         "Rounds",
         "Each round ran a few real episodes, finetuned the world model on them, practised in it, "
         "and asked the gate. A gap is imagined success held against the real episodes that "
@@ -182,7 +183,7 @@ def _round_table(rounds: Sequence[Mapping[str, Any]]) -> str:
             )
         )
     columns = ("round", "real successes", "imagined after", "gaps", "released", "since start")
-    return _table(columns, rows)
+    return html_table(columns, rows)
 
 
 def _gate(checks: Sequence[Mapping[str, Any]]) -> str:
@@ -197,11 +198,11 @@ def _gate(checks: Sequence[Mapping[str, Any]]) -> str:
         )
         for check in checks
     ]
-    return _section(
+    return section(
         "Gate",
         "Every new version must pass these checks before it may drive the arm; the first that "
         "fails rejects it, and the old weights keep running.",
-        _table(("check", "outcome", "value", "limit"), rows),
+        html_table(("check", "outcome", "value", "limit"), rows),
     )
 
 
@@ -212,8 +213,8 @@ def _timeline(entries: Sequence[Any]) -> str:
     for entry in entries:
         seconds, what = (entry["seconds"], entry["what"]) if isinstance(entry, Mapping) else entry
         rows.append((f"{float(seconds):.0f} s", what))
-    return _section(
-        "Timeline", "Seconds since the start of the run.", _table(("at", "what"), rows)
+    return section(
+        "Timeline", "Seconds since the start of the run.", html_table(("at", "what"), rows)
     )
 
 
@@ -225,7 +226,7 @@ def _method(results: Mapping[str, Any]) -> str:
         and isinstance(value, str | int | float | bool | None)
     }
     text = html.escape(json.dumps(plain, indent=1))
-    return _section(
+    return section(
         "How it was measured",
         "Success is judged by the simulator's state, which neither policy nor judge sees. The "
         "interval of a difference is Newcombe's for pairs (1998, method 10). All numbers are in "
@@ -234,23 +235,7 @@ def _method(results: Mapping[str, Any]) -> str:
     )
 
 
-def _section(title: str, sentence: str, *parts: str) -> str:
-    return f"<h2>{_text(title)}</h2>\n<p>{_text(sentence)}</p>\n" + "\n".join(parts)
-
-
 def _brief(value: object) -> str:
     """Return a digest by its first characters, and everything else as it is."""
     text = str(value)
     return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))

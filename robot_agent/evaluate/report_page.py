@@ -1,5 +1,7 @@
 """The page that a report fills in: one HTML file that asks nothing of a network."""
 
+import html
+from collections.abc import Iterable, Sequence
 from string import Template
 
 STYLE = """
@@ -55,3 +57,22 @@ $body
 </body>
 </html>
 """)
+
+
+def section(title: str, sentence: str, *parts: str) -> str:
+    """Return a heading, a sentence that says what is seen, and what is seen."""
+    return f"<h2>{escaped(title)}</h2>\n<p>{escaped(sentence)}</p>\n" + "\n".join(parts)
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; every cell is escaped."""
+    head = "".join(f"<th>{escaped(name)}</th>" for name in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def escaped(value: object) -> str:
+    """Return a value as text that is safe inside HTML."""
+    return html.escape(str(value))

@@ -4,23 +4,26 @@ import fcntl
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any, Literal, get_args, get_origin, get_type_hints
 
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError, StorageError
+from robot_agent.evaluate.trial_runner import Outcome, Place
 from robot_agent.sim.scenes import Scene
 from robot_agent.store.durable import storage_errors
 
-TrialKey = tuple[str, str, str, int, int]
-"""Fingerprints of weights and scene, instruction, seed, longest length in steps."""
+SCHEMA_VERSION = 2
+"""Version 1 knew no aborts, no guard events, no judge and only the simulator in process."""
+TrialKey = tuple[str, str, str, int, int, Place, str]
+"""Fingerprints of weights and scene, instruction, seed, longest length, place, judge."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One finished trial, and everything that it depended on."""
+    """One attempt at a trial that has ended, and everything that it depended on."""
 
     policy: str
     """Name in the comparison."""
@@ -32,13 +35,36 @@ class TrialRecord:
     instruction: str
     seed: int
     max_steps: int
-    success: bool
+    outcome: Outcome
     steps: int
+    place: Place = "sim"
+    judge: str = ""
+    """Fingerprint of the learned judge that scored it; empty without one."""
+    attempt: int = 1
+    """Counts from 1; a further one follows an abort."""
+    safety_events: int | None = None
+    """Steps that the guard changed, refused or held; None when nobody counted."""
+    reason: str = ""
+    """Why it was aborted."""
+    judge_score: float | None = None
+    episode_id: str = ""
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def key(self) -> TrialKey:
         """What makes two trials the same trial; the name of the policy does not."""
-        return (self.weights, self.scene_parameters, self.instruction, self.seed, self.max_steps)
+        what = (self.weights, self.scene_parameters, self.instruction, self.seed, self.max_steps)
+        return (*what, self.place, self.judge)
+
+    @property
+    def task(self) -> str:
+        """Name of the cell, `scene: instruction`."""
+        return f"{self.scene}: {self.instruction}"
+
+    @property
+    def success(self) -> bool:
+        """Whether it succeeded; an abort did not, and is in no rate."""
+        return self.outcome == "success"
 
 
 class TrialJournal:
@@ -63,7 +89,7 @@ class TrialJournal:
             raise
 
     def find(self, key: TrialKey) -> TrialRecord | None:
-        """Return the finished trial of this key, or None."""
+        """Return the newest attempt of this key, or None."""
         return self._records.get(key)
 
     def append(self, record: TrialRecord) -> None:
@@ -136,15 +162,38 @@ def _read(file: IO[bytes], path: Path) -> list[TrialRecord]:
 
 
 def _parsed(line: bytes, path: Path, number: int) -> TrialRecord:
-    kinds = {field.name: field.type for field in fields(TrialRecord)}
     try:
-        values = json.loads(line)
+        values = _migrated(json.loads(line), path, number)
     except ValueError:
         values = None
-    found = {k: type(v) for k, v in values.items()} if isinstance(values, dict) else {}
-    if found != kinds:
+    hints = get_type_hints(TrialRecord)
+    is_trial = isinstance(values, dict) and values.keys() == hints.keys()
+    if not is_trial or not all(_fits(values[name], hints[name]) for name in hints):
         raise ConfigError(
-            f"{path}: line {number} is not a trial, must hold {', '.join(kinds)}. Name another "
+            f"{path}: line {number} is not a trial, must hold {', '.join(hints)}. Name another "
             f"file or remove this one; its trials are then run again."
         )
     return TrialRecord(**values)
+
+
+def _migrated(values: Any, path: Path, number: int) -> Any:
+    """Return what a line of an older version means today; ConfigError for a newer one."""
+    if not isinstance(values, dict):
+        return values
+    version = values.get("schema_version", 1)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path}: line {number} has schema_version {version}, must be at most "
+            f"{SCHEMA_VERSION}. Read it with the newer robot_agent that wrote it."
+        )
+    if version == 1 and isinstance(values.get("success"), bool):
+        rest = {key: value for key, value in values.items() if key != "success"}
+        fresh = {f.name: f.default for f in fields(TrialRecord) if f.default is not MISSING}
+        return {**fresh, **rest, "outcome": "success" if values["success"] else "failure"}
+    return values
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    return type(value) in (get_args(hint) or (hint,))

@@ -7,6 +7,7 @@ import numpy as np
 
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import FloatArray, Observation, Step
+from robot_agent.evaluate.trial_runner import Outcome
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene, task_of
 
@@ -24,6 +25,17 @@ class Trial:
     seed: int
     success: bool
     steps: int
+    safety_events: int = 0
+    """Steps that the guard changed, refused or held."""
+    reason: str = ""
+    """Why it was aborted: the causes that the guard latched a stop on."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """A latched stop is an abort; else success as the simulator's state has it."""
+        if self.reason:
+            return "abort"
+        return "success" if self.success else "failure"
 
 
 def run_trial(
@@ -39,26 +51,30 @@ def run_trial(
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
 
-    The start state follows from `seed` alone, so that two policies meet the same one.
+    The start state follows from `seed` alone, so that two policies meet the same one. A stop that
+    the guard latches ends the trial.
     """
     task = task_of(instruction)
     robot.reset(seed, task, scene)
     policy.reset(instruction, seed)
-    steps = held = 0
-    while steps < max_steps and held < _HELD_STEPS:
+    steps = held = events = 0
+    guard = robot.guard
+    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
         chunk = policy.act(robot.observe())
         for action in chunk.actions[: max_steps - steps]:
             before = robot.observe() if on_step is not None else None
             sent = robot.execute(action, chunk.weights_version)
             steps += 1
+            events += bool(guard.state.changes)
             if on_step is not None and before is not None:
                 on_step(_step(robot, before, action, sent, chunk.weights_version))
             held = held + 1 if robot.world.success(task) else 0
-            if held >= _HELD_STEPS and end_at_success:
+            if guard.state.latched or (held >= _HELD_STEPS and end_at_success):
                 break
         if not end_at_success:
             held = 0
-    return Trial(instruction, seed, robot.world.success(task), steps)
+    reason = ", ".join(guard.state.latched)
+    return Trial(instruction, seed, robot.world.success(task), steps, events, reason)
 
 
 def _step(

@@ -5,27 +5,33 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robot_agent.core.errors import ConfigError, InputError, RobotAgentError, SimulationError
-from robot_agent.evaluate.comparison import (
-    BLOCK_SEEDS,
-    FIRST_SEED,
-    NUM_BLOCKS,
-    Comparison,
-    ComparisonConfig,
-    compare,
-    seeds_of,
-)
+from robot_agent.evaluate.comparison import FIRST_SEED, NUM_BLOCKS, compare, seeds_of
+from robot_agent.evaluate.outcomes import Comparison
+from robot_agent.evaluate.sequential import SequentialTest
+from robot_agent.evaluate.suites import BLOCK_SEEDS, Cell, Suite
 from robot_agent.evaluate.trial_journal import TrialRecord
+from robot_agent.evaluate.trial_workers import SimRunner
 from robot_agent.sim.scenes import HOME, NOVEL, TASKS
 from tests.evaluate.reaching_policy import load_reaching
 
 ROOT = Path(__file__).resolve().parents[2]
 OPEN = "open the drawer"
-SHORT = ComparisonConfig(trials=2, workers=1, max_steps=2)
+
+
+def suite(trials=2, max_steps=2, scenes=(HOME,), instruction=OPEN):
+    cells = tuple(Cell(scene, instruction, max_steps) for scene in scenes)
+    return Suite(name="test", cells=cells, trials=trials)
+
+
+def run(policies, journal, cells=None, *, workers=1, **keywords):
+    runner = SimRunner(policies, load_reaching, workers=workers)
+    return compare(policies, runner, cells or suite(), journal=journal, **keywords)
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def record(policy, seed, success, scene="home", instruction=OPEN):
         instruction=instruction,
         seed=seed,
         max_steps=30,
-        success=success,
+        outcome="success" if success else "failure",
         steps=3,
     )
 
@@ -56,10 +62,8 @@ def lines(journal):
 
 def test_policies_meet_the_same_seeds_in_turn_and_in_two_processes(policies, tmp_path):
     journal, seen = tmp_path / "trials.jsonl", []
-    config = ComparisonConfig(trials=2, workers=2, max_steps=2)
-    found = compare(
-        policies, load_reaching, [HOME], [OPEN, " Open the  drawer"], journal=journal,
-        config=config,
+    found = run(
+        policies, journal, suite(2), workers=2,
         on_trial=lambda done, total, trial: seen.append((done, total)),
     )  # fmt: skip
     seeds = list(seeds_of("home", OPEN, 2))
@@ -68,46 +72,37 @@ def test_policies_meet_the_same_seeds_in_turn_and_in_two_processes(policies, tmp
     ]  # fmt: skip
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(lines(journal)) == 4
-    again = compare(
-        policies, load_reaching, [HOME], [OPEN], journal=tmp_path / "b.jsonl", config=SHORT
-    )
-    assert again.records == found.records
+    assert run(policies, tmp_path / "b.jsonl").records == found.records
 
 
 def test_finished_trials_are_not_run_again(policies, tmp_path):
     journal, seen = tmp_path / "trials.jsonl", []
-    first = compare(policies, load_reaching, [HOME], [OPEN], journal=journal, config=SHORT)
+    first = run(policies, journal)
 
     def stop(done, total, trial):
         seen.append((done, total))
         raise KeyboardInterrupt
 
-    more = ComparisonConfig(trials=3, workers=1, max_steps=2)
     with pytest.raises(KeyboardInterrupt):
-        compare(
-            policies, load_reaching, [HOME], [OPEN], journal=journal, config=more, on_trial=stop
-        )
+        run(policies, journal, suite(3), on_trial=stop)
     assert seen == [(5, 6)]
     with journal.open("a") as file:
         file.write('{"policy": "far", "seed')  # a line that a crash cut
-    found = compare(policies, load_reaching, [HOME], [OPEN], journal=journal, config=more)
+    found = run(policies, journal, suite(3))
     assert found.records[:4] == first.records
     keys = [(line["policy"], line["seed"]) for line in lines(journal)]
     assert len(keys) == len(set(keys)) == 6
 
 
 def test_other_weights_or_another_scene_under_the_same_name_are_run_anew(policies, tmp_path):
-    journal = tmp_path / "trials.jsonl"
-    one = ComparisonConfig(trials=1, workers=1, max_steps=1)
-    only = {"far": policies["far"]}
-    compare(only, load_reaching, [HOME], [OPEN], journal=journal, config=one)
+    journal, one = tmp_path / "trials.jsonl", suite(1, 1)
+    run({"far": policies["far"]}, journal, one)
     policies["far"].write_text("0.02")
-    compare(only, load_reaching, [HOME], [OPEN], journal=journal, config=one)
+    run({"far": policies["far"]}, journal, one)
     assert len(lines(journal)) == 2
-    compare(
-        {"renamed": policies["far"]}, load_reaching, [HOME], [OPEN], journal=journal, config=one
-    )
+    found = run({"renamed": policies["far"]}, journal, one)
     assert len(lines(journal)) == 2
+    assert found.records[0].policy == "renamed"
 
 
 def test_a_killed_comparison_goes_on_and_leaves_no_worker(policies, tmp_path):
@@ -115,19 +110,15 @@ def test_a_killed_comparison_goes_on_and_leaves_no_worker(policies, tmp_path):
     script = f"""
 import sys
 from pathlib import Path
-from robot_agent.evaluate.comparison import ComparisonConfig, compare
-from robot_agent.sim.scenes import HOME
-from tests.evaluate.reaching_policy import load_reaching
 import multiprocessing
+from tests.evaluate.test_comparison import run, suite
 def main():
     def show(done, total, trial):
         print(multiprocessing.active_children()[0].pid, flush=True)
         if done == 3:
             sys.stdin.read()
-    compare({{"far": Path({str(policies["far"])!r})}}, load_reaching, [HOME], ["open the drawer"],
-            journal=Path({str(journal)!r}),
-            config=ComparisonConfig(trials=5, workers=1, max_steps=1),
-            on_trial=show)
+    policies, journal = {{"far": Path({str(policies["far"])!r})}}, Path({str(journal)!r})
+    run(policies, journal, suite(5, 1), on_trial=show)
 if __name__ == "__main__":
     main()
 """
@@ -144,9 +135,7 @@ if __name__ == "__main__":
         assert len(lines(journal)) == 3
         assert process.stdout.read() == ""  # ends when the worker, which holds it too, has gone
         assert not Path(f"/proc/{worker}/maps").exists() or not _is_running(worker)
-    only = {"far": policies["far"]}
-    config = ComparisonConfig(trials=5, workers=1, max_steps=1)
-    found = compare(only, load_reaching, [HOME], [OPEN], journal=journal, config=config)
+    found = run({"far": policies["far"]}, journal, suite(5, 1))
     assert [t.seed for t in found.records] == list(seeds_of("home", OPEN, 5))
     assert len(lines(journal)) == 5
 
@@ -158,33 +147,54 @@ def _is_running(pid):
 def test_a_dead_worker_and_a_refused_policy_are_named(policies, tmp_path):
     policies["near"].write_text("0.0 die")
     with pytest.raises(SimulationError, match=r"exit code 7.*run the command again"):
-        compare(
-            policies, load_reaching, [HOME], [OPEN], journal=tmp_path / "a.jsonl", config=SHORT
-        )
-    assert [line["policy"] for line in lines(tmp_path / "a.jsonl")] == ["far"]
+        run(policies, tmp_path / "a.jsonl")
+    assert all(line["policy"] == "far" for line in lines(tmp_path / "a.jsonl"))
     policies["near"].write_text("")
     with pytest.raises(RobotAgentError, match=r"policy near, seed \d+: near.txt: size is 0"):
-        compare(
-            policies, load_reaching, [HOME], [OPEN], journal=tmp_path / "a.jsonl", config=SHORT
-        )
+        run(policies, tmp_path / "a.jsonl")
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_runs(policies, tmp_path):
     journal = tmp_path / "trials.jsonl"
     with pytest.raises(InputError, match="of no task this robot knows"):
-        compare(policies, load_reaching, [HOME], ["sing"], journal=journal)
-    with pytest.raises(ConfigError, match="no scene twice"):
-        compare(policies, load_reaching, [HOME, HOME], [OPEN], journal=journal)
-    with pytest.raises(ConfigError, match="at least one of each"):
-        compare({}, load_reaching, [HOME], [OPEN], journal=journal)
+        suite(instruction="sing")
+    with pytest.raises(ConfigError, match="no two scenes of one name"):
+        suite(scenes=(HOME, replace(NOVEL["kitchen"], name="home")))
+    with pytest.raises(ConfigError, match="at least one cell"):
+        suite(scenes=())
+    with pytest.raises(ConfigError, match="comparison of no policies"):
+        run({}, journal)
     with pytest.raises(ConfigError, match="nowhere: cannot be read"):
-        compare({"a": tmp_path / "nowhere"}, load_reaching, [HOME], [OPEN], journal=journal)
+        run({"a": tmp_path / "nowhere"}, journal)
     with pytest.raises(ValueError, match="trials=0 is outside"):
-        ComparisonConfig(trials=0)
+        suite(0)
+    with pytest.raises(ConfigError, match=r"2 pairs at most, must be 142.*--trials 142"):
+        run(policies, journal, stop_early=SequentialTest())
+    with pytest.raises(ConfigError, match="with 1 policies, must be 2"):
+        run({"far": policies["far"]}, journal, stop_early=SequentialTest())
     assert not journal.exists()
     journal.write_text('{"policy": 3}\n')
     with pytest.raises(ConfigError, match="line 1 is not a trial"):
-        compare(policies, load_reaching, [HOME], [OPEN], journal=journal)
+        run(policies, journal)
+    journal.write_text('{"schema_version": 99}\n')
+    with pytest.raises(ConfigError, match="schema_version 99, must be at most 2"):
+        run(policies, journal)
+
+
+def test_a_trial_of_the_first_version_of_the_journal_counts(policies, tmp_path):
+    journal, one = tmp_path / "trials.jsonl", suite(1, 1)
+    run({"far": policies["far"]}, journal, one)
+    (line,) = lines(journal)
+    old = {
+        "policy", "weights", "scene", "scene_parameters", "instruction", "seed", "max_steps",
+        "steps",
+    }  # fmt: skip
+    written = {key: value for key, value in line.items() if key in old} | {"success": True}
+    journal.write_text(json.dumps(written) + "\n")
+    (found,) = run({"far": policies["far"]}, journal, one).records
+    assert len(lines(journal)) == 1
+    assert found.outcome == "success"
+    assert found.safety_events is None
 
 
 def test_no_seed_of_an_evaluation_is_one_of_training():
@@ -210,6 +220,10 @@ def test_the_json_has_the_keys_that_others_check():
         "successes": 8,
         "trials": 10,
         "interval": pytest.approx([0.490, 0.943], abs=1e-3),
+        "aborts": 0,
+        "left_out": 0,
+        "steps_to_success": {"median": 3, "quartiles": [3, 3]},
+        "safety_events": None,
     }
     pair = results["pairs"]["a vs b"]
     assert pair["difference"] == pytest.approx(5 / 14)
