@@ -40,6 +40,11 @@ def variables() -> dict[str, str]:
     }
 
 
+def domain_id() -> int:
+    """Return the ROS domain that nodes of this environment join."""
+    return int(os.environ.get("ROS_DOMAIN_ID") or 0)
+
+
 def problems() -> list[str]:
     """Return what would keep nodes from working, in words, with the remedy; for `doctor`."""
     found = []

@@ -23,6 +23,8 @@ _MAX_RESTARTS = 3
 _PATIENCE_S, _RETRY_S = 30.0, 0.25
 """How long a node may wait for its inputs, such as joint states of a driver that still starts."""
 _WATCH_S = 0.5
+_DISCOVERY_S, _LEASE_S = 1.0, 12.0
+"""Time to hear of nodes that run, and until those of a dead process are forgotten (lease 10 s)."""
 
 
 class Agent:
@@ -79,13 +81,15 @@ class Agent:
         """Start the processes, then configure and activate the lifecycle nodes in order.
 
         Raises:
-            ArmFaultError: A node did not come up; names it and the end of its log.
+            ArmFaultError: Another agent runs here already, or a node did not come up; names it
+                and the end of its log.
         """
         environment.prepare()
         self.log_path("x").parent.mkdir(parents=True, exist_ok=True)
+        self.client = AgentClient(self.options.namespace, self._domain_id)
+        self._require_alone(self.client)
         for node in self._nodes:
             self._spawn(node)
-        self.client = AgentClient(self.options.namespace, self._domain_id)
         for node in self._nodes:
             if node.is_lifecycle:
                 self._bring_up(node)
@@ -113,6 +117,23 @@ class Agent:
                 child.kill()
                 child.wait()
         self._children.clear()
+
+    def _require_alone(self, client: AgentClient) -> None:
+        """Raise ArmFaultError while nodes of another agent answer to the names of ours.
+
+        Those of an agent that was killed are seen until their lease ends, so they are waited for.
+        """
+        ours, watch, others = {node.name for node in self._nodes}, Stopwatch(), set[str]()
+        while watch.seconds() < _DISCOVERY_S or (others and watch.seconds() < _LEASE_S):
+            self._is_ending.wait(0.1)
+            others = ours & client.node_names()
+        if others:
+            domain = self._domain_id if self._domain_id is not None else environment.domain_id()
+            raise ArmFaultError(
+                f"{', '.join(sorted(others))}: run already in namespace "
+                f"{self.options.namespace} of ROS domain {domain}, must not: two agents would "
+                f"command one arm. End the other, or set another ROS_DOMAIN_ID for a simulation."
+            )
 
     def _spawn(self, node: NodeProcess) -> None:
         variables = dict(os.environ) | {PARENT_VARIABLE: str(os.getpid())}

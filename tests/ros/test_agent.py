@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from robot_agent.core.errors import ArmFaultError
+from robot_agent.ros import up
 from robot_agent.ros.calls import ACTIVATE, DEACTIVATE
 from robot_agent.ros.client import AgentClient
+from robot_agent.ros.description import AgentOptions
 from robot_agent.ros.up import Agent
 from robot_agent.store.episode_store import EpisodeStore
 from tests.ros.monitor import Monitor
-from tests.ros.running import until, wait_for_actions
+from tests.ros.running import until, wait_for_actions, with_stub
 
 TASK = "open the drawer"
 
@@ -146,6 +148,18 @@ def test_an_inactive_policy_takes_no_task(client: AgentClient) -> None:
     with pytest.raises(ArmFaultError, match="not active or is busy"):
         client.run_task(TASK, is_simulated=False, is_recorded=False)
     assert client.calls.change_state("policy", ACTIVATE)
+
+
+def test_a_second_agent_in_the_same_domain_is_refused_in_words(
+    agent: Agent, ros_domain_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "_LEASE_S", 2.0)
+    options = AgentOptions(folder=tmp_path, releases=agent.options.releases)
+    second = Agent(options, with_stub(options), domain_id=ros_domain_id)
+    refusal = r"arm_guard.*run already in namespace .* ROS domain"
+    with pytest.raises(ArmFaultError, match=refusal), second:
+        pytest.fail("the second agent came up")
+    assert not list((tmp_path / "logs").iterdir()), "a node was started"
 
 
 def test_a_scene_is_captured_as_a_start_frame(client: AgentClient) -> None:
