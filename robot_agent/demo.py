@@ -15,7 +15,8 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.evaluate.comparison import Comparison, ComparisonConfig, compare
-from robot_agent.sim.scenes import HOME, TASKS, scene_named
+from robot_agent.sim.household import scene_named
+from robot_agent.sim.scenes import HOME, TASKS
 
 if TYPE_CHECKING:
     from robot_agent.ros.up import Agent

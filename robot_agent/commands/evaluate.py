@@ -17,7 +17,6 @@ from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
-    from robot_agent.sim.scenes import Scene
 
 _JOURNAL = Path("runs/evaluate/trials.jsonl")
 
@@ -28,7 +27,9 @@ def register(commands: "Commands") -> None:
         commands, "evaluate", "compare policies on the same start states in simulation", _evaluate
     )
     parser.add_argument(
-        "--suite", default="home", help="scenes with commas between; `all` for every one"
+        "--suite",
+        default="home",
+        help="novel, household, all, or scenes with commas between; @real for the other physics",
     )
     parser.add_argument(
         "--policies",
@@ -49,10 +50,11 @@ def register(commands: "Commands") -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from robot_agent.compose import load_policy
     from robot_agent.evaluate.comparison import FIRST_SEED, ComparisonConfig, compare
+    from robot_agent.sim.household import suite_named
     from robot_agent.sim.scenes import TASKS
 
     config = config_of(ComparisonConfig, arguments)
-    scenes = _scenes(arguments.suite)
+    scenes = suite_named(arguments.suite)
     policies = _policies(arguments.policies, arguments.releases)
     with progress("evaluating") as say:
         comparison = compare(
@@ -73,14 +75,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         tables=[_success_table(results), *([_pair_table(results)] if results["pairs"] else [])],
     )
     return 0
-
-
-def _scenes(suite: str) -> "list[Scene]":
-    from robot_agent.sim.scenes import HOME, NOVEL, scene_named
-
-    if suite == "all":
-        return [HOME, *NOVEL.values()]
-    return [scene_named(name.strip()) for name in suite.split(",")]
 
 
 def _policies(names: str, releases: Path) -> Mapping[str, Path]:
