@@ -71,7 +71,7 @@ class HouseholdFile:
 
 
 def load_household(path: Path = FILE) -> HouseholdFile:
-    """Return the homes of a file; ConfigError names the file, the value, the limit and a remedy."""
+    """Return the homes of a file; ConfigError says what is wrong in it and what to do."""
     try:
         return load_config(HouseholdFile, [path])
     except ConfigError as error:

@@ -5,7 +5,7 @@ import numpy as np
 from robot_agent.core.types import FloatArray
 from robot_agent.sim import mjcf
 from robot_agent.sim.scenes import Scene
-from robot_agent.sim.things import COLORS, KINDS, RADIUS_M, Thing
+from robot_agent.sim.things import COLORS, HEIGHT_M, KINDS, RADIUS_M, Thing
 
 KEEP_OUT_M = ((0.0, -0.17), (0.45, 0.19))
 """Corners (x, y) of the part of the table above which hand and forearm work."""
@@ -13,7 +13,6 @@ TABLE_M = ((0.14, -0.30), (0.80, 0.45))
 """Corners (x, y) of the part of the table where things may stand."""
 FIXTURE_M = ((-0.11, -0.115), (0.19, 0.115))
 """Corners (x, y) of the open drawer and its cabinet, from the middle of the closed front plate."""
-_MARGIN_PX = 30
 _TRIES = 300
 
 
@@ -46,7 +45,7 @@ def has_room(scene: Scene, thing: Thing, others: tuple[Thing, ...] = ()) -> bool
     for other in others:
         if np.hypot(*(at - (other.x_m, other.y_m))) < radius_m + RADIUS_M[other.kind] + 0.015:
             return False
-    return _is_seen(at, radius_m)
+    return _is_seen(at, thing.kind)
 
 
 def _distance(at: FloatArray, box_m: tuple[tuple[float, float], tuple[float, float]]) -> float:
@@ -63,17 +62,19 @@ def _distance_to_fixture(scene: Scene, at: FloatArray) -> float:
     )
 
 
-def _is_seen(at: FloatArray, radius_m: float) -> bool:
-    """Return whether the Bridge camera, where it stands at home, sees all of the thing's foot."""
+def _is_seen(at: FloatArray, kind: str) -> bool:
+    """Return whether the Bridge camera, where it stands at home, sees most of the thing."""
     forward = np.array(mjcf.CAMERA_LOOK) / np.linalg.norm(mjcf.CAMERA_LOOK)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
-    offset = np.array([*at, 0.04]) - mjcf.CAMERA_POSITION_M
-    depth = offset @ forward
-    if depth < 0.1:
-        return False
-    pixel = np.array([offset @ right, offset @ np.cross(forward, right)]) / depth
-    pixel = mjcf.CAMERA_CENTER_PX + mjcf.CAMERA_FOCAL_PX * pixel
-    margin = _MARGIN_PX + 0.5 * mjcf.CAMERA_FOCAL_PX * radius_m / depth
-    low, high = np.full(2, margin), np.array(mjcf.CAMERA_SIZE_PX) - margin
-    return bool((pixel > low).all() and (pixel < high).all())
+    for height_m in (0.0, 0.7 * HEIGHT_M[kind]):
+        offset = np.array([*at, height_m]) - mjcf.CAMERA_POSITION_M
+        depth = offset @ forward
+        if depth < 0.1:
+            return False
+        pixel = np.array([offset @ right, offset @ np.cross(forward, right)]) / depth
+        pixel = mjcf.CAMERA_CENTER_PX + mjcf.CAMERA_FOCAL_PX * pixel
+        margin = 0.7 * mjcf.CAMERA_FOCAL_PX * RADIUS_M[kind] / depth
+        if not ((pixel > margin) & (pixel < np.array(mjcf.CAMERA_SIZE_PX) - margin)).all():
+            return False
+    return True

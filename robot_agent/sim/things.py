@@ -189,6 +189,11 @@ RADIUS_M: Mapping[str, float] = {
     "mug": 0.042, "bowl": 0.068, "bottle": 0.034, "can": 0.034, "fruit": 0.037, "box": 0.062,
     "book": 0.096,
 }  # fmt: skip
+"""Circle on the table that each stands in."""
+HEIGHT_M: Mapping[str, float] = {
+    "mug": 0.090, "bowl": 0.057, "bottle": 0.197, "can": 0.109, "fruit": 0.080, "box": 0.140,
+    "book": 0.026,
+}  # fmt: skip
 KINDS: Mapping[str, Callable[[Color], str]] = {
     "mug": _mug,
     "bowl": _bowl,

@@ -27,17 +27,11 @@ def vary(scene: Scene, axes: Mapping[str, float], seed: int) -> Scene:
         ConfigError: An axis of no known name, or a severity outside [0, 1].
     """
     check_axes(axes)
-    changes: dict[str, Any] = {}
-    for axis, severity in axes.items():
-        if severity > 0.0:
+    for axis, change in AXES.items():  # in their own order: things stand where no fixture is
+        if severity := float(axes.get(axis, 0.0)):
             rng = np.random.default_rng([seed, zlib.crc32(axis.encode())])
-            if axis != "distractors":
-                changes |= AXES[axis](scene, float(severity), rng)
-    varied = replace(scene, **changes)
-    if severity := axes.get("distractors", 0.0):  # last: they stand where the fixture is not
-        rng = np.random.default_rng([seed, zlib.crc32(b"distractors")])
-        varied = replace(varied, **_distractors(varied, float(severity), rng))
-    return varied
+            scene = replace(scene, **change(scene, severity, rng))
+    return scene
 
 
 def check_axes(axes: Mapping[str, float]) -> None:
@@ -116,9 +110,20 @@ def _wall_look(scene: Scene, severity: float, rng: np.random.Generator) -> dict[
     return _surface("wall", WALLS, scene)(severity, rng)
 
 
+def _object_shape(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
+    """Take another shape with a chance of `severity`; a toy has the colour that is its own."""
+    if scene.cell == "drawer":
+        others = [shape for shape in HANDLES if shape != scene.handle_shape]
+        handle = others[int(rng.integers(len(others)))]
+        return {"handle_shape": handle} if rng.random() < severity else {}
+    others = [shape for shape in TOYS if shape != scene.object_shape]
+    toy = others[int(rng.integers(len(others)))]
+    return {"object_shape": toy, "object_color": TOYS[toy]} if rng.random() < severity else {}
+
+
 def _object_colour(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
     if scene.cell != "drawer":
-        toy = _pick(rng, TOYS)
+        toy = _pick(rng, TOY_COLORS)
         return {"object_color": _blend(scene.object_color, toy, severity)}
     cabinet, drawer, handle = _pick(rng, FRONTS)
     return {
@@ -126,16 +131,6 @@ def _object_colour(scene: Scene, severity: float, rng: np.random.Generator) -> d
         "drawer": _blend(scene.drawer, drawer, severity),
         "handle": _blend(scene.handle, handle, severity),
     }
-
-
-def _object_shape(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
-    """Take another shape with a chance of `severity`."""
-    name, options = ("handle_shape", ("bar", "square", "bow"))
-    if scene.cell != "drawer":
-        name, options = ("object_shape", ("eggplant", "carrot", "corn", "cucumber", "banana"))
-    others = [option for option in options if option != getattr(scene, name)]
-    other = others[int(rng.integers(len(others)))]
-    return {name: other} if rng.random() < severity else {}
 
 
 def _object_size(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
@@ -186,8 +181,8 @@ AXES: Mapping[str, Change] = {
     "light": _light,
     "table_look": _table_look,
     "wall_look": _wall_look,
-    "object_colour": _object_colour,
     "object_shape": _object_shape,
+    "object_colour": _object_colour,
     "object_size": _object_size,
     "fixture_pose": _fixture_pose,
     "friction": _friction,
@@ -226,11 +221,20 @@ FRONTS: Mapping[str, tuple[Color, Color, Color]] = {
     "butter and blue": ((0.92, 0.82, 0.52), (0.96, 0.87, 0.58), (0.22, 0.42, 0.70)),
 }
 """Name of a chest to the colours of its body, its drawer and its handle."""
+HANDLES = ("bar", "square", "bow")
+"""Shapes of a handle."""
 TOYS: Mapping[str, Color] = {
-    "green": (0.36, 0.55, 0.20),
-    "orange": (0.92, 0.50, 0.12),
-    "yellow": (0.95, 0.80, 0.25),
-    "red": (0.78, 0.16, 0.14),
-    "white": (0.88, 0.86, 0.80),
+    "eggplant": (0.27, 0.10, 0.32),
+    "carrot": (0.90, 0.45, 0.12),
+    "corn": (0.95, 0.80, 0.25),
+    "cucumber": (0.30, 0.50, 0.18),
+    "banana": (0.95, 0.84, 0.32),
 }
-"""Colours of the toy that the sink's tasks move."""
+"""Toy that the sink's tasks move to its colour."""
+TOY_COLORS: Mapping[str, Color] = {
+    "pale": (0.85, 0.82, 0.74),
+    "dark": (0.12, 0.12, 0.14),
+    "red": (0.78, 0.16, 0.14),
+    "blue": (0.20, 0.34, 0.66),
+}
+"""Colours that a toy may have been painted in."""

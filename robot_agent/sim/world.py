@@ -264,6 +264,8 @@ def _dress(model: Any, scene: Scene, physics: Physics) -> None:
     model.vis.headlight.ambient[:] = scene.ambient * np.array(scene.light_color)
     direction = np.array(scene.light_direction)
     sun.dir[:] = direction / np.linalg.norm(direction)
+    # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
+    sun.pos[:] = TABLE_CENTER_M - 0.5 * sun.dir
     _place_camera(model, scene)
 
 
