@@ -260,8 +260,9 @@ def _dress(model: Any, scene: Scene, physics: Physics) -> None:
         scene.rail_friction_n * physics.friction_scale
     )
     sun = model.light("sun")
-    sun.diffuse[:] = scene.light * np.array(scene.light_color)
-    model.vis.headlight.ambient[:] = scene.ambient * np.array(scene.light_color)
+    color, scattered = np.array(scene.light_color), physics.scattered * scene.light
+    sun.diffuse[:] = (scene.light - scattered) * color
+    model.vis.headlight.ambient[:] = (scene.ambient + 0.7 * scattered) * color
     direction = np.array(scene.light_direction)
     sun.dir[:] = direction / np.linalg.norm(direction)
     # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
