@@ -1,5 +1,7 @@
 """What a real lens and sensor do to a rendered picture."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -19,7 +21,7 @@ def expose(picture: ImageArray, physics: Physics, seed: tuple[int, int]) -> Imag
     levels = np.arange(256)[:, None] / 255.0
     gain = np.array(physics.white_balance) * physics.exposure
     table = 255.0 * np.clip(levels * gain, 0.0, 1.0) ** physics.gamma
-    blurred = picture
+    blurred: Any = picture
     if physics.blur_px > 0.0:
         blurred = cv2.GaussianBlur(picture, (0, 0), max(physics.blur_px * scale, 0.01))
     seen = np.stack([table[blurred[..., c], c] for c in range(3)], axis=2)

@@ -95,7 +95,7 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
     <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
     <map znear="0.02" zfar="10" shadowclip="0.3"/>
     <global offwidth="640" offheight="480"/>
-    <quality offsamples="{physics.samples}" shadowsize="{2048 * physics.shadows}"/>
+    <quality offsamples="{physics.samples}" shadowsize="{1024 * physics.shadows}"/>
   </visual>
   <default>
     <geom contype="0" conaffinity="0" group="1"/>

@@ -28,6 +28,8 @@ def _no_rendering(error: BaseException) -> SimulationError:
 
 try:  # the rendering backend must be chosen before the import, which refuses an unknown one
     import mujoco
+
+    from robot_agent.sim.rendering import adopt, choose_effects
 except (RuntimeError, AttributeError, ImportError, OSError) as error:
     raise _no_rendering(error) from error
 
@@ -70,7 +72,6 @@ class SimWorld:
         text = build_mjcf(scene, self.physics)
         if text == self._text:
             return
-        self.close()
         self._model, self._text = mujoco.MjModel.from_xml_string(text), text
         self._data = mujoco.MjData(self._model)
         for name, texture in textures(scene).items():
@@ -198,6 +199,9 @@ class SimWorld:
         renderer = self._renderers.get((width, height))
         if renderer is None:
             renderer = self._renderers[(width, height)] = self._make_renderer(width, height)
+        elif renderer.model is not self._model:
+            adopt(renderer, self._model)
+            choose_effects(renderer, shadows=self.physics.shadows)
         renderer.update_scene(self._data, camera="bridge")
         picture: ImageArray = np.array(renderer.render())
         if self.physics.has_lens:
@@ -219,8 +223,7 @@ class SimWorld:
             renderer = mujoco.Renderer(self._model, height, width)
         except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
             raise _no_rendering(error) from error
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = int(self.physics.shadows)
-        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        choose_effects(renderer, shadows=self.physics.shadows)
         return renderer
 
     def observe(self) -> Observation:
@@ -260,9 +263,9 @@ def _dress(model: Any, scene: Scene, physics: Physics) -> None:
         scene.rail_friction_n * physics.friction_scale
     )
     sun = model.light("sun")
-    color, scattered = np.array(scene.light_color), physics.scattered * scene.light
-    sun.diffuse[:] = (scene.light - scattered) * color
-    model.vis.headlight.ambient[:] = (scene.ambient + 0.7 * scattered) * color
+    tint, scattered = np.array(scene.light_color), physics.scattered * scene.light
+    sun.diffuse[:] = (scene.light - scattered) * tint
+    model.vis.headlight.ambient[:] = (scene.ambient + 0.7 * scattered) * tint
     direction = np.array(scene.light_direction)
     sun.dir[:] = direction / np.linalg.norm(direction)
     # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
