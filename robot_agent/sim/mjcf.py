@@ -82,30 +82,11 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
             f"'drawer'. Choose a scene with a drawer: robot-agent scenes list."
         )
     meshes, bodies = things_mjcf(scene.distractors)
-    solid, drawer = (f"{mu * physics.friction_scale} 0.01 0.001" for mu in (0.8, 0.5))
-    contact = f'solref="{_words(physics.solref)}" solimp="{_words(physics.solimp)}"'
     focal_px = CAMERA_FOCAL_PX * physics.focal_scale
     shadows = str(physics.shadows).lower()
     return f"""
 <mujoco model="wx250s_table">
-  <compiler angle="radian" autolimits="true"/>
-  <option timestep="{physics.timestep_s}" integrator="{physics.integrator}" cone="{physics.cone}"
-    impratio="{physics.impratio}"/>
-  <visual>
-    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
-    <map znear="0.02" zfar="10" shadowclip="0.3"/>
-    <global offwidth="640" offheight="480"/>
-    <quality offsamples="{physics.samples}" shadowsize="{1024 * physics.shadows}"/>
-  </visual>
-  <default>
-    <geom contype="0" conaffinity="0" group="1"/>
-    <default class="solid">
-      <geom contype="1" conaffinity="1" friction="{solid}" {contact}/>
-    </default>
-    <default class="drawer">
-      <geom contype="2" conaffinity="1" friction="{drawer}" {contact}/>
-    </default>
-  </default>
+{_settings(physics)}
   <asset>
     {_materials(scene)}{meshes}
   </asset>
@@ -129,6 +110,29 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
   </actuator>
 </mujoco>
 """
+
+
+def _settings(physics: Physics) -> str:
+    solid, drawer = (f"{mu * physics.friction_scale} 0.01 0.001" for mu in (0.8, 0.5))
+    contact = f'solref="{_words(physics.solref)}" solimp="{_words(physics.solimp)}"'
+    return f"""  <compiler angle="radian" autolimits="true"/>
+  <option timestep="{physics.timestep_s}" integrator="{physics.integrator}" cone="{physics.cone}"
+    impratio="{physics.impratio}"/>
+  <visual>
+    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
+    <map znear="0.02" zfar="10" shadowclip="0.3"/>
+    <global offwidth="640" offheight="480"/>
+    <quality offsamples="{physics.samples}" shadowsize="{1024 * physics.shadows}"/>
+  </visual>
+  <default>
+    <geom contype="0" conaffinity="0" group="1"/>
+    <default class="solid">
+      <geom contype="1" conaffinity="1" friction="{solid}" {contact}/>
+    </default>
+    <default class="drawer">
+      <geom contype="2" conaffinity="1" friction="{drawer}" {contact}/>
+    </default>
+  </default>"""
 
 
 def _drawer(scene: Scene, physics: Physics) -> str:
