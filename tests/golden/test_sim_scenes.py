@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robot_agent.sim import snapshot
+from robot_agent.sim.household import scene_named
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import HOME, NOVEL
 
@@ -50,12 +51,10 @@ def test_the_scenes_of_the_shipped_weights_have_not_changed(record_golden):
 
 def test_a_scene_in_between_does_not_change_the_next_one():
     """Models are compiled anew when shapes, textures or physics change, and only then."""
-    from robot_agent.sim.household import scene_named
-
     alone = episode(HOME)
     robot = SimRobot(scene_named("bright_loft@real"))
     robot.reset(3, "open")
-    robot.world.render(64, 64)
+    robot.world.render()  # the renderer of the next pictures too
     robot.reset(50_007, "open", HOME)
     for action in ACTIONS:
         robot.execute(action)
