@@ -13,6 +13,7 @@ from robot_agent.commands import (
     doctor,
     episodes,
     evaluate,
+    scenes,
     training,
     weights,
 )
@@ -30,7 +31,18 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"robot-agent {__version__}")
     commands = made.add_subparsers(title="commands", metavar="command", required=True)
-    for group in (demo, agent, doctor, episodes, weights, demos, training, evaluate, bench):
+    for group in (
+        demo,
+        agent,
+        doctor,
+        episodes,
+        weights,
+        scenes,
+        demos,
+        training,
+        evaluate,
+        bench,
+    ):
         group.register(commands)
     return made
 

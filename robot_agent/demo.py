@@ -20,7 +20,8 @@ from robot_agent.evaluate.comparison import compare
 from robot_agent.evaluate.outcomes import Comparison
 from robot_agent.evaluate.suites import suite_named
 from robot_agent.evaluate.trial_workers import SimRunner
-from robot_agent.sim.scenes import HOME, TASKS, scene_named
+from robot_agent.sim.household import scene_named
+from robot_agent.sim.scenes import HOME, TASKS
 
 if TYPE_CHECKING:
     from robot_agent.ros.up import Agent

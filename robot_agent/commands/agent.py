@@ -79,7 +79,7 @@ def _up(arguments: argparse.Namespace) -> int:
     from robot_agent.compose import ensure_releases
     from robot_agent.ros import up
     from robot_agent.ros.description import AgentOptions
-    from robot_agent.sim.scenes import scene_named
+    from robot_agent.sim.household import scene_named
 
     words = [
         f"is_simulated={'false' if arguments.robot else 'true'}",
@@ -193,7 +193,8 @@ def _require_known(arguments: argparse.Namespace) -> None:
     """Refuse tasks and scenes that the simulation does not know before any node is asked."""
     if arguments.robot:
         return
-    from robot_agent.sim.scenes import scene_named, task_of
+    from robot_agent.sim.household import scene_named
+    from robot_agent.sim.scenes import task_of
 
     asked = arguments.instruction
     for instruction in asked if isinstance(asked, list) else [asked]:

@@ -1,4 +1,4 @@
-"""`bench control|swap|policy|imagine`: measured numbers, as a table or as one JSON object."""
+"""`bench control|swap|policy|imagine|sim`: measured numbers, as a table or as one JSON object."""
 
 import argparse
 import itertools
@@ -41,9 +41,14 @@ def register(commands: "Commands") -> None:
     imagine.add_argument("--batch", type=wholes(1, 4096), default=(1, 8, 32, 64), metavar="N,N")
     imagine.add_argument("--steps", type=wholes(1, 1000), default=(5, 30), metavar="N,N")
     imagine.add_argument("--threads", type=whole(1, 256), default=1)
+    sim = add_command(group, "sim", "control steps per second of the simulator", _sim)
+    sim.add_argument("--scene", default="home", help="for example kitchen, or home@real")
+    sim.add_argument("--seconds", type=number(0.1, 3600, "s"), default=10.0, help="of each")
+    sim.add_argument("--processes", type=whole(1, 256), default=2)
+    sim.add_argument("--robots", type=whole(1, 1024), default=4, help="among the processes")
     for parser in (control, swap):
         add_json(parser)
-    for parser in (policy, imagine):
+    for parser in (policy, imagine, sim):
         add_seed(parser)
         add_json(parser)
 
@@ -130,6 +135,31 @@ def _imagine(arguments: argparse.Namespace) -> int:
     columns = ("batch", *(f"frames/s at {n} steps" for n in sorted(arguments.steps)))
     rows = [(batch, *entry["by_steps"].values()) for batch, entry in results["by_batch"].items()]
     _show("bench imagine", results, arguments, table("Tiny world model", columns, rows))
+    return 0
+
+
+def _sim(arguments: argparse.Namespace) -> int:
+    from robot_agent.sim.bench import bench_sim
+    from robot_agent.sim.household import scene_named
+
+    with _steps("bench sim", 2) as on_result:
+        results = bench_sim(
+            scene_named(arguments.scene),
+            seconds=arguments.seconds,
+            processes=arguments.processes,
+            robots=arguments.robots,
+            seed=arguments.seed,
+            on_result=on_result,
+        )
+    rows = [
+        (name, results[key]["steps_per_s"], results[key]["times_real_time"])
+        for name, key in (("one process", "one_process"), ("vectorised", "vector"))
+    ]
+    spent = results["one_process"]["ms"]
+    results["notes"] = [f"one step: {', '.join(f'{k} {v:.1f} ms' for k, v in spent.items())}"]
+    columns = ("run", "control steps/s", "times real time")
+    shown = table("Simulator, 256x256 picture at every step", columns, rows)
+    _show("bench sim", results, arguments, shown)
     return 0
 
 

@@ -37,7 +37,11 @@ def register(commands: "Commands") -> None:
     parser = add_command(
         commands, "evaluate", "compare policies on the same start states", _evaluate
     )
-    parser.add_argument("--suite", default="home", help="`table`, or scenes with commas between")
+    parser.add_argument(
+        "--suite",
+        default="home",
+        help="table, novel, household, or scenes with commas between; @real for other physics",
+    )
     parser.add_argument("--others", default="", help="a suite that shows what was forgotten")
     parser.add_argument(
         "--policies",

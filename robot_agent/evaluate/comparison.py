@@ -99,8 +99,10 @@ def compare(
 def seeds_of(scene: str, instruction: str, trials: int) -> range:
     """Return the seeds of a scene and instruction; more trials begin with those of fewer.
 
-    Each pair of names has a block of its own, up to chance, so that tasks are independent.
+    Each pair of names has a block of its own, up to chance, so that tasks are independent. A
+    scene in other physics, `home@real`, starts as the scene itself does.
     """
+    scene = scene.partition("@")[0]
     block = zlib.crc32(f"{scene}\n{task_of(instruction)}".encode()) % NUM_BLOCKS
     start = FIRST_SEED + BLOCK_SEEDS * block
     return range(start, start + trials)

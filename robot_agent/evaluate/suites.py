@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import ConfigError
 from robot_agent.evaluate.trials import MAX_STEPS
-from robot_agent.sim.scenes import HOME, NOVEL, TASKS, Scene, scene_named, task_of
+from robot_agent.sim.household import scenes_named
+from robot_agent.sim.scenes import TASKS, Scene, task_of
 
 BLOCK_SEEDS = 1_000
 """Seeds of one cell: the most start states that it can have."""
@@ -73,7 +74,7 @@ def suite_named(
     """Return a suite by name: one of our own, or scenes with commas between.
 
     Args:
-        name: `table` (home and the three novel scenes with a drawer), or scenes.
+        name: a group (`table`, `novel`, `household`), or scenes with commas between.
         others: A suite of the same kind that shows forgetting; its cells that are in the suite
             already stay there.
         instructions: Only these; every task of the suite by default.
@@ -90,12 +91,8 @@ def suite_named(
 
 
 def _cells_of(name: str) -> list[Cell]:
-    """Return the cells of a suite: the one place that names suites."""
-    if name == "table":
-        scenes = [HOME, *NOVEL.values()]
-    else:
-        scenes = [scene_named(part.strip()) for part in name.split(",")]
-    return [Cell(scene, instruction) for scene in scenes for instruction in TASKS]
+    """Return the cells of a suite."""
+    return [Cell(scene, instruction) for scene in scenes_named(name) for instruction in TASKS]
 
 
 def _chosen(

@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, get_args, get_origin, get_type_hints
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError, StorageError
 from robot_agent.evaluate.trial_runner import Outcome, Place
+from robot_agent.sim.physics import physics_named
 from robot_agent.sim.scenes import Scene
 from robot_agent.store.durable import storage_errors
 
@@ -136,8 +137,9 @@ def fingerprint_of_files(path: Path) -> str:
 
 
 def fingerprint_of_scene(scene: Scene) -> str:
-    """Return a digest of the scene's parameters, whatever its name."""
+    """Return a digest of the scene's parameters and of its physics, whatever its name."""
     parameters = {key: value for key, value in to_plain(scene).items() if key != "name"}
+    parameters["physics"] = to_plain(physics_named(scene.physics))
     return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -102,6 +102,7 @@ class SimCamera:
             self._drawn = (moment.scene, moment.seed)
         assert self._world is not None
         snapshot.show(self._world, moment.qpos)
+        self._world.ticks = moment.step  # the sensor's noise follows from seed and tick
         return self._world.render(*self._size_px)
 
 

@@ -24,7 +24,8 @@ from robot_agent.ros.sim_driver import STATE_NAMES, DriverServices
 from robot_agent.ros.sim_faults import Faults
 from robot_agent.ros.ticker import Ticker
 from robot_agent.sim import snapshot
-from robot_agent.sim.scenes import TASKS, scene_named
+from robot_agent.sim.household import scene_named
+from robot_agent.sim.scenes import TASKS
 from robot_agent.sim.world import TICK_S, SimWorld
 
 _TICK_NS = round(TICK_S * 1e9)
@@ -34,7 +35,7 @@ _TICK_NS = round(TICK_S * 1e9)
 class SimWorldConfig:
     """Parameters of the simulated robot."""
 
-    scene: str = setting("home", "Scene to load; a name from robot_agent.sim.scenes.")
+    scene: str = setting("home", "Scene to load, such as kitchen or kitchen@real.")
     task: str = setting("open", "Task that sim/state scores, by name.")
     seed: int = setting(0, "Seed of start positions and looks.", 0, 2**31 - 1)
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)

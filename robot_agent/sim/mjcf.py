@@ -3,8 +3,14 @@
 Source of the arm: joint offsets, axes, limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
 """
 
+from collections.abc import Mapping
+
+from robot_agent.core.errors import SimulationError
 from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from robot_agent.sim.scenes import TRAVEL_M
+from robot_agent.sim.physics import TRAINER, Physics
+from robot_agent.sim.scenes import HOME, TRAVEL_M, Scene
+from robot_agent.sim.textures import SIZE_PX, Texture
+from robot_agent.sim.things import things_mjcf
 
 CAMERA_POSITION_M = (0.0, -0.16, 0.36)
 CAMERA_LOOK = (1.0, 0.553, -1.085)
@@ -64,49 +70,72 @@ _KP = (900.0, 1200.0, 900.0, 250.0, 250.0, 120.0)
 _KV = (40.0, 60.0, 40.0, 10.0, 10.0, 5.0)
 
 
-def build_mjcf() -> str:
-    """Return the model as MJCF text; scenes change it in place afterwards."""
+def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
+    """Return the model as MJCF text; what the text does not hold is changed in place afterwards.
+
+    Shapes, masses, textures and things follow from `scene`, so two scenes of equal text share one
+    compiled model.
+    """
+    if scene.cell != "drawer":
+        raise SimulationError(
+            f"scene '{scene.name}': cell '{scene.cell}' cannot be simulated yet, must be "
+            f"'drawer'. Choose a scene with a drawer: robot-agent scenes list."
+        )
+    meshes, bodies = things_mjcf(scene.distractors)
+    focal_px = CAMERA_FOCAL_PX * physics.focal_scale
+    shadows = str(physics.shadows).lower()
     return f"""
 <mujoco model="wx250s_table">
-  <compiler angle="radian" autolimits="true"/>
-  <option timestep="0.004" integrator="implicitfast" cone="elliptic" impratio="3"/>
-  <visual>
-    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
-    <map znear="0.02" zfar="10"/>
-    <global offwidth="640" offheight="480"/>
-    <quality offsamples="0" shadowsize="0"/>
-  </visual>
-  <default>
-    <geom contype="0" conaffinity="0" group="1"/>
-    <default class="solid">
-      <geom contype="1" conaffinity="1" friction="0.8 0.01 0.001" solref="0.008 1"/>
-    </default>
-    <default class="drawer">
-      <geom contype="2" conaffinity="1" friction="0.5 0.01 0.001" solref="0.008 1"/>
-    </default>
-  </default>
+{_settings(physics)}
+  <asset>
+    {_materials(scene)}{meshes}
+  </asset>
   <worldbody>
-    <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="false"/>
-    <geom name="table" type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"/>
-    <geom name="wall" type="box" size="0.02 1.6 1.0" pos="1.0 0 0.4"/>
+    <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="{shadows}"/>
+    <geom name="table" type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"
+      {_material("table", scene)}/>
+    <geom name="wall" type="box" size="0.02 1.6 1.0" pos="1.0 0 0.4" {_material("wall", scene)}/>
     <camera name="bridge" pos="0 0 0" resolution="{CAMERA_SIZE_PX[0]} {CAMERA_SIZE_PX[1]}"
-      focalpixel="{CAMERA_FOCAL_PX} {CAMERA_FOCAL_PX}" sensorsize="0.0064 0.0048"
+      focalpixel="{focal_px} {focal_px}" sensorsize="0.0064 0.0048"
       principalpixel="{320 - CAMERA_CENTER_PX[0]} {CAMERA_CENTER_PX[1] - 240}"/>
-    {_drawer()}
+    {_drawer(scene, physics)}
+    {bodies}
     <body name="base">
       <geom type="box" size="0.06 0.05 0.036" pos="-0.01 0 0.036" {_BLACK}/>
-      {_arm()}
+      {_arm(physics)}
     </body>
   </worldbody>
   <actuator>
-    {_actuators()}
+    {_actuators(physics)}
   </actuator>
 </mujoco>
 """
 
 
-def _drawer() -> str:
-    bar_x, bar_z = -HANDLE_GAP_M, HANDLE_HEIGHT_M
+def _settings(physics: Physics) -> str:
+    solid, drawer = (f"{mu * physics.friction_scale} 0.01 0.001" for mu in (0.8, 0.5))
+    contact = f'solref="{_words(physics.solref)}" solimp="{_words(physics.solimp)}"'
+    return f"""  <compiler angle="radian" autolimits="true"/>
+  <option timestep="{physics.timestep_s}" integrator="{physics.integrator}" cone="{physics.cone}"
+    impratio="{physics.impratio}"/>
+  <visual>
+    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
+    <map znear="0.02" zfar="10" shadowclip="0.3"/>
+    <global offwidth="640" offheight="480"/>
+    <quality offsamples="{physics.samples}" shadowsize="{1024 * physics.shadows}"/>
+  </visual>
+  <default>
+    <geom contype="0" conaffinity="0" group="1"/>
+    <default class="solid">
+      <geom contype="1" conaffinity="1" friction="{solid}" {contact}/>
+    </default>
+    <default class="drawer">
+      <geom contype="2" conaffinity="1" friction="{drawer}" {contact}/>
+    </default>
+  </default>"""
+
+
+def _drawer(scene: Scene, physics: Physics) -> str:
     return f"""
     <body name="cabinet">
       <geom name="cabinet_left" type="box" size="0.085 0.006 0.055" pos="0.095 0.096 0.055"/>
@@ -115,9 +144,10 @@ def _drawer() -> str:
         pos="0.095 0 0.115"/>
       <geom name="cabinet_back" type="box" size="0.005 0.1 0.055" pos="0.18 0 0.055"/>
       <body name="drawer">
-        <joint name="drawer" type="slide" axis="-1 0 0" range="0 {TRAVEL_M}" damping="6"
+        <joint name="drawer" type="slide" axis="-1 0 0" range="0 {TRAVEL_M}"
+          damping="{6 * physics.damping_scale}"
           frictionloss="1.5" armature="0.2"/>
-        <inertial pos="0.08 0 0.05" mass="0.6" diaginertia="0.002 0.002 0.002"/>
+        <inertial pos="0.08 0 0.05" mass="{scene.drawer_mass_kg}" diaginertia="0.002 0.002 0.002"/>
         <geom name="drawer_front" class="drawer" type="box" size="0.006 0.088 0.042"
           pos="0.006 0 0.055"/>
         <geom name="drawer_floor" class="drawer" type="box" size="0.075 0.082 0.003"
@@ -126,38 +156,66 @@ def _drawer() -> str:
           pos="0.087 0.082 0.045"/>
         <geom name="drawer_right" class="drawer" type="box" size="0.075 0.003 0.025"
           pos="0.087 -0.082 0.045"/>
-        <geom name="handle_bar" class="drawer" type="capsule" size="0.007"
-          fromto="{bar_x} -0.048 {bar_z} {bar_x} 0.048 {bar_z}"/>
-        <geom name="handle_post_a" class="drawer" type="capsule" size="0.005"
-          fromto="{bar_x} 0.046 {bar_z} 0 0.046 {bar_z}"/>
-        <geom name="handle_post_b" class="drawer" type="capsule" size="0.005"
-          fromto="{bar_x} -0.046 {bar_z} 0 -0.046 {bar_z}"/>
+        {_handle(scene, physics)}
       </body>
     </body>"""
 
 
-def _arm() -> str:
+def _handle(scene: Scene, physics: Physics) -> str:
+    """Return the handle's geoms: a bar across the front plate and what holds it."""
+    x, z, radius_m = -HANDLE_GAP_M, HANDLE_HEIGHT_M, scene.handle_radius_m
+    half_m, post_m = scene.handle_half_length_m, scene.handle_half_length_m - 0.002
+    friction = ""
+    if scene.handle_friction != HOME.handle_friction:  # else the larger of both geoms' counts
+        friction = (
+            f'friction="{scene.handle_friction * physics.friction_scale} 0.01 0.001" priority="1"'
+        )
+    posts = {
+        "handle_post_a": (x, post_m, 0.0, post_m),
+        "handle_post_b": (x, -post_m, 0.0, -post_m),
+    }
+    bar = f'type="capsule" size="{radius_m}" fromto="{x} {-half_m} {z} {x} {half_m} {z}"'
+    if scene.handle_shape == "square":
+        bar = f'type="box" size="{radius_m} {half_m + radius_m} {radius_m}" pos="{x} 0 {z}"'
+    elif scene.handle_shape == "bow":
+        inner_m = 0.6 * half_m
+        bar = f'type="capsule" size="{radius_m}" fromto="{x} {-inner_m} {z} {x} {inner_m} {z}"'
+        posts = {
+            "handle_post_a": (x, inner_m, 0.0, half_m + 0.012),
+            "handle_post_b": (x, -inner_m, 0.0, -half_m - 0.012),
+        }
+    post_radius_m = radius_m if scene.handle_shape == "bow" else 0.005
+    geoms = [f'<geom name="handle_bar" class="drawer" {bar} {friction}/>']
+    geoms += [
+        f'<geom name="{name}" class="drawer" type="capsule" size="{post_radius_m}" '
+        f'fromto="{a_x} {a_y} {z} {b_x} {b_y} {z}" {friction}/>'
+        for name, (a_x, a_y, b_x, b_y) in posts.items()
+    ]
+    return "".join(geoms)
+
+
+def _arm(physics: Physics) -> str:
     opening, closing = "", ""
     for index, (name, offset, axis, geoms, mass) in enumerate(_LINKS):
         low, high = JOINT_LOWER_RAD[index], JOINT_UPPER_RAD[index]
         opening += (
-            f'<body name="{name}" pos="{offset}" gravcomp="1">'
+            f'<body name="{name}" pos="{offset}" gravcomp="{physics.gravity_compensation}">'
             f'<joint name="{name}" axis="{axis}" range="{low} {high}" armature="0.02" '
-            f'damping="1"/>'
+            f'damping="{physics.damping_scale}"/>'
             f'<inertial pos="0.03 0 0" mass="{mass}" diaginertia="0.0005 0.0005 0.0005"/>{geoms}'
         )
         closing += "</body>"
-    return opening + _hand() + closing
+    return opening + _hand(physics) + closing
 
 
-def _hand() -> str:
+def _hand(physics: Physics) -> str:
     low, high = FINGER_LIMITS_M[0] - 0.004, FINGER_LIMITS_M[1]
     fingers = ""
     for name, side in (("left_finger", 1), ("right_finger", -1)):
         fingers += f"""
       <body name="{name}" pos="0.066 0 0" gravcomp="1">
-        <joint name="{name}" type="slide" axis="0 {side} 0" range="{low} {high}" damping="20"
-          armature="0.05"/>
+        <joint name="{name}" type="slide" axis="0 {side} 0" range="{low} {high}"
+          damping="{20 * physics.damping_scale}" armature="0.05"/>
         <inertial pos="0.02 0 0" mass="0.03" diaginertia="0.00001 0.00001 0.00001"/>
         <geom class="solid" type="box" size="0.024 0.005 0.007" pos="0.018 0 0" {_GREY}/>
       </body>"""
@@ -167,9 +225,10 @@ def _hand() -> str:
       <site name="tool" pos="0.093575 0 0" rgba="0 0 0 0"/>"""
 
 
-def _actuators() -> str:
+def _actuators(physics: Physics) -> str:
     lines = [
-        f'<position name="{name}" joint="{name}" kp="{kp}" kv="{kv}"/>'
+        f'<position name="{name}" joint="{name}" kp="{kp * physics.kp_scale}" '
+        f'kv="{kv * physics.kv_scale}"/>'
         for name, kp, kv in zip(JOINT_NAMES, _KP, _KV, strict=True)
     ]
     lines += [f'<motor name="{name}" joint="{name}" gear="1"/>' for name in _FINGERS]
@@ -177,3 +236,33 @@ def _actuators() -> str:
 
 
 _FINGERS = ("left_finger", "right_finger")
+
+
+def textures(scene: Scene) -> Mapping[str, Texture]:
+    """Return the surfaces of a scene that have a pattern, by the name of their geom."""
+    both = {"table": scene.table_texture, "wall": scene.wall_texture}
+    return {name: texture for name, texture in both.items() if not texture.is_plain}
+
+
+def _materials(scene: Scene) -> str:
+    """Return a blank texture and a material for each surface; `SimWorld` fills in the pattern.
+
+    The texture's description is in a comment, so that the text of two patterns differs.
+    """
+    return "".join(
+        f'<!-- {texture} --><texture name="{name}" type="2d" builtin="flat" width="{SIZE_PX}" '
+        f'height="{SIZE_PX}"/><material name="{name}" texture="{name}" texuniform="true" '
+        f'texrepeat="{_REPEATS_PER_M[name]} {_REPEATS_PER_M[name]}"/>'
+        for name, texture in textures(scene).items()
+    )
+
+
+def _material(name: str, scene: Scene) -> str:
+    return f'material="{name}"' if name in textures(scene) else ""
+
+
+def _words(values: tuple[float, ...]) -> str:
+    return " ".join(map(str, values))
+
+
+_REPEATS_PER_M = {"table": 2.5, "wall": 2.0}

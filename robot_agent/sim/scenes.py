@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from robot_agent.core.errors import InputError
+from robot_agent.sim.textures import PLAIN, Texture
+from robot_agent.sim.things import Thing
 
 TRAVEL_M = 0.12
 """Travel of the drawer on its rail."""
@@ -45,6 +47,31 @@ class Scene:
     jitter: float = 1.0
     """Scale of the variation between resets: 7 mm of drawer position, 2 degrees of yaw, light."""
     start_opening_m: tuple[float, float] = field(default=START_OPENING_M)
+    cell: str = "drawer"
+    """The fixture before the arm: `drawer`, or `sink`."""
+    light_color: Color = (1.0, 1.0, 1.0)
+    ambient: float = 0.35
+    """Light from everywhere."""
+    table_texture: Texture = PLAIN
+    wall_texture: Texture = PLAIN
+    handle_shape: str = "bar"
+    """`bar` (round), `square`, or `bow` (bent, its ends at the front plate)."""
+    handle_radius_m: float = 0.007
+    handle_half_length_m: float = 0.048
+    handle_friction: float = 0.8
+    """Between handle and fingers; 0.8 is the fingers' own."""
+    drawer_mass_kg: float = 0.6
+    object_shape: str = "eggplant"
+    """`eggplant`, `carrot`, `corn`, `cucumber` or `banana`; in the sink's cell."""
+    object_color: Color = (0.27, 0.10, 0.32)
+    object_half_length_m: float = 0.045
+    object_radius_m: float = 0.018
+    object_mass_kg: float = 0.05
+    object_friction: float = 0.9
+    distractors: tuple[Thing, ...] = ()
+    """Things that stand about, out of the arm's way."""
+    physics: str = "trainer"
+    """A key of `physics.PHYSICS`: how bodies move and the camera sees."""
 
     def varied(self, rng: np.random.Generator) -> "Scene":
         """Return this scene as one reset finds it."""
@@ -107,15 +134,6 @@ NOVEL = {
         ),
     )
 }
-
-
-def scene_named(name: str) -> Scene:
-    """Return the home scene or a novel one by name; InputError lists the names."""
-    if name == HOME.name:
-        return HOME
-    if name not in NOVEL:
-        raise InputError(f"scene '{name}' is unknown. Choose one of: home, {', '.join(NOVEL)}.")
-    return NOVEL[name]
 
 
 def task_of(instruction: str) -> str:

@@ -1,6 +1,7 @@
 """The simulated robot and scene, advanced in the guard's 20 ms ticks."""
 
 import os
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
 from robot_agent.core.geometry import rotation_from_vector
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
+from robot_agent.sim.lens import expose
+from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf, textures
+from robot_agent.sim.physics import Physics, physics_named
 from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
+from robot_agent.sim.textures import pixels
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -24,16 +28,15 @@ def _no_rendering(error: BaseException) -> SimulationError:
 
 try:  # the rendering backend must be chosen before the import, which refuses an unknown one
     import mujoco
+
+    from robot_agent.sim.rendering import adopt, choose_effects
 except (RuntimeError, AttributeError, ImportError, OSError) as error:
     raise _no_rendering(error) from error
 
 TICK_S = 0.02
-SUBSTEPS = 5
 PROFILE_S = 0.25
 """Servo time profile that Bridge streams with: 1.25 x 0.2 s."""
 PWM_LIMIT = 350.0
-FINGER_FORCE_N = 8.0
-"""Force of one finger at full PWM."""
 MODEL_SIZE_PX = 64
 """Edge of the square pictures that the tiny models see."""
 TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
@@ -46,29 +49,48 @@ class SimWorld:
     Positions are in base_link; the table is the plane z = 0.
     """
 
-    def __init__(self, scene: Scene, seed: int = 0) -> None:
-        """Build the model and reset it; rendering starts at the first picture."""
+    def __init__(self, scene: Scene, seed: int = 0, physics: Physics | None = None) -> None:
+        """Build the model and reset it; rendering starts at the first picture.
+
+        `physics` stands in for the one that the scene names.
+        """
         self.scene = scene
-        self._model = mujoco.MjModel.from_xml_string(build_mjcf())
-        self._data = mujoco.MjData(self._model)
+        self._own_physics, self._text = physics, ""
         self._renderers: dict[tuple[int, int], Any] = {}
-        names = (*wx250s.JOINT_NAMES, *wx250s.FINGER_NAMES, "drawer")
-        self._qpos = {name: int(self._model.joint(name).qposadr[0]) for name in names}
-        self._dof = {name: int(self._model.joint(name).dofadr[0]) for name in names}
-        self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
-        self._joint_dof = np.array([self._dof[name] for name in wx250s.JOINT_NAMES])
         self._setpoint, self._setpoint_speed = np.zeros(6), np.zeros(6)
         self._goal, self._goal_elapsed_s = np.zeros(6), PROFILE_S
         self._segment = np.zeros((4, 6))
+        self._late: deque[tuple[FloatArray, float]] = deque()
         self.ticks = 0
         self.reset(seed)
+
+    def _compile(self, scene: Scene) -> None:
+        """Make the model of a scene, unless the present one has the same shapes and textures."""
+        self.physics = self._own_physics or physics_named(scene.physics)
+        self._encoder_offset_rad = np.array(self.physics.encoder_offset_rad)
+        self._substeps = round(TICK_S / self.physics.timestep_s)
+        text = build_mjcf(scene, self.physics)
+        if text == self._text:
+            return
+        self._model, self._text = mujoco.MjModel.from_xml_string(text), text
+        self._data = mujoco.MjData(self._model)
+        for name, texture in textures(scene).items():
+            first = int(self._model.texture(name).adr[0])
+            flat = pixels(texture).ravel()
+            self._model.tex_data[first : first + flat.size] = flat
+        names = (*wx250s.JOINT_NAMES, *wx250s.FINGER_NAMES, "drawer")
+        self._qpos = {name: int(self._model.joint(name).qposadr[0]) for name in names}
+        self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
+        self._joint_dof = np.array(
+            [int(self._model.joint(name).dofadr[0]) for name in wx250s.JOINT_NAMES]
+        )
 
     # --- state -----------------------------------------------------------------------------------
 
     @property
     def joints_rad(self) -> FloatArray:
         """Measured joints (6,)."""
-        return np.array(self._data.qpos[self._joint_qpos])
+        return np.array(self._data.qpos[self._joint_qpos]) + self._encoder_offset_rad
 
     @property
     def joint_velocities_radps(self) -> FloatArray:
@@ -100,16 +122,19 @@ class SimWorld:
         """Put scene, drawer and arm where `seed` says; the same for every task."""
         del task  # both tasks share their start states, so that the instruction matters
         rng = np.random.default_rng(seed)
+        varied = self.scene.varied(rng)
+        self._compile(varied)
         mujoco.mj_resetData(self._model, self._data)
-        _dress(self._model, self.scene.varied(rng))
+        _dress(self._model, varied, self.physics)
         self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self.scene.start_opening_m)
-        joints = self._start_joints(rng)
+        joints = self._start_joints(rng) - self._encoder_offset_rad
         self._data.qpos[self._joint_qpos] = joints
         for finger in wx250s.FINGER_NAMES:
             self._data.qpos[self._qpos[finger]] = wx250s.FINGER_OPEN_M
         self._setpoint, self._setpoint_speed = joints.copy(), np.zeros(6)
         self._goal, self._goal_elapsed_s = joints.copy(), PROFILE_S
-        self.ticks = 0
+        self._late = deque([(joints + self._encoder_offset_rad, 0.0)] * self.physics.delay_ticks)
+        self._seed, self.ticks = seed, 0
         mujoco.mj_forward(self._model, self._data)
 
     def _start_joints(self, rng: np.random.Generator) -> FloatArray:
@@ -131,12 +156,15 @@ class SimWorld:
         The servos follow a time profile of 250 ms from their present setpoint and speed, replanned
         when the target changes, as Dynamixels do in time-based position mode.
         """
-        if not np.array_equal(joints_rad, self._goal):
-            self._plan(np.asarray(joints_rad, dtype=np.float64))
-        force = float(np.clip(gripper_pwm / PWM_LIMIT, -1.0, 1.0)) * FINGER_FORCE_N
-        self._data.ctrl[6:8] = force
-        for _ in range(SUBSTEPS):
-            self._advance_setpoint(TICK_S / SUBSTEPS)
+        self._late.append((np.asarray(joints_rad, dtype=np.float64), gripper_pwm))
+        command_rad, pwm = self._late.popleft()
+        goal = command_rad - self._encoder_offset_rad
+        if not np.array_equal(goal, self._goal):
+            self._plan(goal)
+        share = float(np.clip(pwm / PWM_LIMIT, -1.0, 1.0))
+        self._data.ctrl[6:8] = share * self.physics.finger_force_n
+        for _ in range(self._substeps):
+            self._advance_setpoint(TICK_S / self._substeps)
             self._data.ctrl[:6] = self._setpoint
             mujoco.mj_step(self._model, self._data)
         self.ticks += 1
@@ -171,8 +199,14 @@ class SimWorld:
         renderer = self._renderers.get((width, height))
         if renderer is None:
             renderer = self._renderers[(width, height)] = self._make_renderer(width, height)
+        elif renderer.model is not self._model:
+            adopt(renderer, self._model)
+            choose_effects(renderer, shadows=self.physics.shadows)
         renderer.update_scene(self._data, camera="bridge")
-        return np.array(renderer.render())
+        picture: ImageArray = np.array(renderer.render())
+        if self.physics.has_lens:
+            return expose(picture, self.physics, (self._seed, self.ticks))
+        return picture
 
     def render_model_view(self, size: int = MODEL_SIZE_PX) -> ImageArray:
         """Return the picture as the tiny models see it: (size, size, 3), squashed.
@@ -189,8 +223,7 @@ class SimWorld:
             renderer = mujoco.Renderer(self._model, height, width)
         except (RuntimeError, AttributeError, ImportError, mujoco.FatalError) as error:
             raise _no_rendering(error) from error
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            renderer.scene.flags[flag] = 0
+        choose_effects(renderer, shadows=self.physics.shadows)
         return renderer
 
     def observe(self) -> Observation:
@@ -209,7 +242,7 @@ class SimWorld:
         self._renderers.clear()
 
 
-def _dress(model: Any, scene: Scene) -> None:
+def _dress(model: Any, scene: Scene, physics: Physics) -> None:
     """Change colours, light, camera and drawer of the compiled model in place."""
     colors = {"table": scene.table, "wall": scene.wall}
     for index in range(model.ngeom):
@@ -226,11 +259,17 @@ def _dress(model: Any, scene: Scene) -> None:
     cabinet.pos[:] = (scene.drawer_x_m, scene.drawer_y_m, 0.0)
     half = scene.drawer_yaw_rad / 2.0
     cabinet.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
-    model.dof_frictionloss[model.joint("drawer").dofadr[0]] = scene.rail_friction_n
+    model.dof_frictionloss[model.joint("drawer").dofadr[0]] = (
+        scene.rail_friction_n * physics.friction_scale
+    )
     sun = model.light("sun")
-    sun.diffuse[:] = scene.light
+    tint, scattered = np.array(scene.light_color), physics.scattered * scene.light
+    sun.diffuse[:] = (scene.light - scattered) * tint
+    model.vis.headlight.ambient[:] = (scene.ambient + 0.7 * scattered) * tint
     direction = np.array(scene.light_direction)
     sun.dir[:] = direction / np.linalg.norm(direction)
+    # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
+    sun.pos[:] = TABLE_CENTER_M - 0.5 * sun.dir
     _place_camera(model, scene)
 
 
