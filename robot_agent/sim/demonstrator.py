@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robot_agent.core.types import FloatArray
-from robot_agent.sim.mjcf import HANDLE_GAP_M
+from robot_agent.sim.fixtures import HANDLE_GAP_M
 from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
 
 _WORK_HEIGHT_M = 0.062

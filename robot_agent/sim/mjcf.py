@@ -1,10 +1,10 @@
-"""The MuJoCo model: our own MJCF of the wx250s, a table, a drawer and the Bridge camera.
+"""The MuJoCo model: our own MJCF of the wx250s, a table, a cell's fixture and the Bridge camera.
 
 Source of the arm: joint offsets, axes, limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
 """
 
 from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
-from robot_agent.sim.scenes import TRAVEL_M
+from robot_agent.sim import fixtures
 
 CAMERA_POSITION_M = (0.0, -0.16, 0.36)
 CAMERA_LOOK = (1.0, 0.553, -1.085)
@@ -12,10 +12,6 @@ CAMERA_LOOK = (1.0, 0.553, -1.085)
 CAMERA_FOCAL_PX = 623.588
 CAMERA_CENTER_PX = (319.501, 239.545)
 CAMERA_SIZE_PX = (640, 480)
-
-HANDLE_GAP_M = 0.045
-"""From the front plate to the handle's bar."""
-HANDLE_HEIGHT_M = 0.075
 
 # (name, offset from the parent [m], axis, link geoms, mass [kg])
 _BLACK = 'rgba="0.10 0.10 0.11 1"'
@@ -64,12 +60,23 @@ _KP = (900.0, 1200.0, 900.0, 250.0, 250.0, 120.0)
 _KV = (40.0, 60.0, 40.0, 10.0, 10.0, 5.0)
 
 
-def build_mjcf() -> str:
-    """Return the model as MJCF text; scenes change it in place afterwards."""
+_FIXTURES = {"table": fixtures.drawer, "drawer": fixtures.drawer, "sink": fixtures.sink}
+
+_TABLE = {"sink": 'class="fixture"'}
+"""Where something loose may fall, the table is solid; elsewhere the guard keeps the hand off it."""
+
+_FLAGS = {"sink": '<flag midphase="disable"/>'}
+"""The midphase knows the object only at the size that it was compiled with."""
+
+
+def build_mjcf(cell: str = "table") -> str:
+    """Return the model of a cell as MJCF text; scenes change it in place afterwards."""
     return f"""
 <mujoco model="wx250s_table">
   <compiler angle="radian" autolimits="true"/>
-  <option timestep="0.004" integrator="implicitfast" cone="elliptic" impratio="3"/>
+  <option timestep="0.004" integrator="implicitfast" cone="elliptic" impratio="3">
+    {_FLAGS.get(cell, "")}
+  </option>
   <visual>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
     <map znear="0.02" zfar="10"/>
@@ -84,15 +91,21 @@ def build_mjcf() -> str:
     <default class="drawer">
       <geom contype="2" conaffinity="1" friction="0.5 0.01 0.001" solref="0.008 1"/>
     </default>
+    <default class="fixture">
+      <geom contype="2" conaffinity="1" friction="0.5 0.01 0.001" solref="0.012 1"/>
+    </default>
+    <default class="loose">
+      <geom contype="1" conaffinity="1" condim="4" friction="1.0 0.01 0.001" solref="0.012 1"/>
+    </default>
   </default>
   <worldbody>
     <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="false"/>
-    <geom name="table" type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"/>
+    <geom name="table" {_TABLE.get(cell, "")} type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"/>
     <geom name="wall" type="box" size="0.02 1.6 1.0" pos="1.0 0 0.4"/>
     <camera name="bridge" pos="0 0 0" resolution="{CAMERA_SIZE_PX[0]} {CAMERA_SIZE_PX[1]}"
       focalpixel="{CAMERA_FOCAL_PX} {CAMERA_FOCAL_PX}" sensorsize="0.0064 0.0048"
       principalpixel="{320 - CAMERA_CENTER_PX[0]} {CAMERA_CENTER_PX[1] - 240}"/>
-    {_drawer()}
+    {_FIXTURES[cell]()}
     <body name="base">
       <geom type="box" size="0.06 0.05 0.036" pos="-0.01 0 0.036" {_BLACK}/>
       {_arm()}
@@ -103,37 +116,6 @@ def build_mjcf() -> str:
   </actuator>
 </mujoco>
 """
-
-
-def _drawer() -> str:
-    bar_x, bar_z = -HANDLE_GAP_M, HANDLE_HEIGHT_M
-    return f"""
-    <body name="cabinet">
-      <geom name="cabinet_left" type="box" size="0.085 0.006 0.055" pos="0.095 0.096 0.055"/>
-      <geom name="cabinet_right" type="box" size="0.085 0.006 0.055" pos="0.095 -0.096 0.055"/>
-      <geom name="cabinet_top" class="drawer" type="box" size="0.085 0.102 0.005"
-        pos="0.095 0 0.115"/>
-      <geom name="cabinet_back" type="box" size="0.005 0.1 0.055" pos="0.18 0 0.055"/>
-      <body name="drawer">
-        <joint name="drawer" type="slide" axis="-1 0 0" range="0 {TRAVEL_M}" damping="6"
-          frictionloss="1.5" armature="0.2"/>
-        <inertial pos="0.08 0 0.05" mass="0.6" diaginertia="0.002 0.002 0.002"/>
-        <geom name="drawer_front" class="drawer" type="box" size="0.006 0.088 0.042"
-          pos="0.006 0 0.055"/>
-        <geom name="drawer_floor" class="drawer" type="box" size="0.075 0.082 0.003"
-          pos="0.087 0 0.022"/>
-        <geom name="drawer_left" class="drawer" type="box" size="0.075 0.003 0.025"
-          pos="0.087 0.082 0.045"/>
-        <geom name="drawer_right" class="drawer" type="box" size="0.075 0.003 0.025"
-          pos="0.087 -0.082 0.045"/>
-        <geom name="handle_bar" class="drawer" type="capsule" size="0.007"
-          fromto="{bar_x} -0.048 {bar_z} {bar_x} 0.048 {bar_z}"/>
-        <geom name="handle_post_a" class="drawer" type="capsule" size="0.005"
-          fromto="{bar_x} 0.046 {bar_z} 0 0.046 {bar_z}"/>
-        <geom name="handle_post_b" class="drawer" type="capsule" size="0.005"
-          fromto="{bar_x} -0.046 {bar_z} 0 -0.046 {bar_z}"/>
-      </body>
-    </body>"""
 
 
 def _arm() -> str:

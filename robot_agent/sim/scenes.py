@@ -24,6 +24,8 @@ class Scene:
     """One place, and how much it varies from reset to reset."""
 
     name: str
+    cell: str = "table"
+    """What stands before the arm: `table` (the demo's drawer), or AutoEval's `drawer` or `sink`."""
     camera_azimuth_rad: float = 0.0
     """Turn of the camera about the vertical through the table's centre, from the Bridge pose."""
     camera_elevation_rad: float = 0.0
@@ -34,31 +36,56 @@ class Scene:
     drawer_y_m: float = 0.02
     drawer_yaw_rad: float = 0.0
     rail_friction_n: float = 1.5
+    sink_x_m: float = 0.285
+    """Middle of the sink along base x."""
+    sink_y_m: float = 0.045
+    sink_yaw_rad: float = 0.0
+    object_half_length_m: float = 0.040
+    """Half the length of the eggplant."""
+    object_radius_m: float = 0.018
+    """Of its thin part; the fat end has 7/6 of it."""
+    object_mass_kg: float = 0.05
+    object_friction: float = 1.0
+    """Sliding friction of rubber tips on the toy."""
     table: Color = (0.62, 0.47, 0.33)
     wall: Color = (0.75, 0.77, 0.78)
     cabinet: Color = (0.85, 0.83, 0.78)
     drawer: Color = (0.90, 0.88, 0.84)
     handle: Color = (0.20, 0.30, 0.65)
+    counter: Color = (0.80, 0.80, 0.78)
+    basin: Color = (0.15, 0.35, 0.75)
+    basket: Color = (0.95, 0.80, 0.10)
+    object_color: Color = (0.30, 0.08, 0.38)
     light: float = 0.8
     """Diffuse intensity."""
     light_direction: tuple[float, float, float] = (-0.3, 0.4, -1.0)
     jitter: float = 1.0
-    """Scale of the variation between resets: 7 mm of drawer position, 2 degrees of yaw, light."""
+    """Scale of the variation between resets: 7 mm of fixture position, 2 degrees of yaw, light."""
     start_opening_m: tuple[float, float] = field(default=START_OPENING_M)
 
     def varied(self, rng: np.random.Generator) -> "Scene":
         """Return this scene as one reset finds it."""
         shift = self.jitter * rng.uniform(-0.007, 0.007, 2)
+        turn_rad = self.jitter * rng.uniform(-0.035, 0.035)
         return replace(
             self,
             drawer_x_m=self.drawer_x_m + shift[0],
             drawer_y_m=self.drawer_y_m + shift[1],
-            drawer_yaw_rad=self.drawer_yaw_rad + self.jitter * rng.uniform(-0.035, 0.035),
+            drawer_yaw_rad=self.drawer_yaw_rad + turn_rad,
+            sink_x_m=self.sink_x_m + shift[0],
+            sink_y_m=self.sink_y_m + shift[1],
+            sink_yaw_rad=self.sink_yaw_rad + turn_rad,
             light=self.light * (1.0 + self.jitter * rng.uniform(-0.1, 0.1)),
         )
 
 
 HOME = Scene(name="home")
+CELL_SCENES = {
+    "table": HOME,
+    "drawer": Scene(name="drawer", cell="drawer", drawer_x_m=0.35, drawer_y_m=-0.03),
+    "sink": Scene(name="sink", cell="sink"),
+}
+"""Each cell as it stands at home."""
 NOVEL = {
     scene.name: scene
     for scene in (

@@ -7,10 +7,14 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
-from robot_agent.core.geometry import rotation_from_vector
+from robot_agent.core.geometry import pose, rotation_from_vector
 from robot_agent.core.types import FloatArray, ImageArray, Observation
+from robot_agent.sim import loose
+from robot_agent.sim.cells import CELLS
 from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
-from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
+from robot_agent.sim.scenes import TRAVEL_M, Scene
+from robot_agent.sim.tasks import Task, find_task
+from robot_agent.sim.truth import Truth
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -34,6 +38,8 @@ PROFILE_S = 0.25
 PWM_LIMIT = 350.0
 FINGER_FORCE_N = 8.0
 """Force of one finger at full PWM."""
+_SETTLE_STEPS = 75
+"""0.3 s: an eggplant put down by hand has stopped rocking."""
 MODEL_SIZE_PX = 64
 """Edge of the square pictures that the tiny models see."""
 TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
@@ -41,7 +47,7 @@ TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
 
 
 class SimWorld:
-    """One simulated arm before one drawer. Not thread-safe; rendering keeps its own GL context.
+    """One simulated arm in one cell. Not thread-safe; rendering keeps its own GL context.
 
     Positions are in base_link; the table is the plane z = 0.
     """
@@ -49,19 +55,24 @@ class SimWorld:
     def __init__(self, scene: Scene, seed: int = 0) -> None:
         """Build the model and reset it; rendering starts at the first picture."""
         self.scene = scene
-        self._model = mujoco.MjModel.from_xml_string(build_mjcf())
-        self._data = mujoco.MjData(self._model)
         self._renderers: dict[tuple[int, int], Any] = {}
-        names = (*wx250s.JOINT_NAMES, *wx250s.FINGER_NAMES, "drawer")
-        self._qpos = {name: int(self._model.joint(name).qposadr[0]) for name in names}
-        self._dof = {name: int(self._model.joint(name).dofadr[0]) for name in names}
-        self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
-        self._joint_dof = np.array([self._dof[name] for name in wx250s.JOINT_NAMES])
+        self._load()
         self._setpoint, self._setpoint_speed = np.zeros(6), np.zeros(6)
         self._goal, self._goal_elapsed_s = np.zeros(6), PROFILE_S
         self._segment = np.zeros((4, 6))
         self.ticks = 0
         self.reset(seed)
+
+    def _load(self) -> None:
+        """Build the model of the scene's cell."""
+        self._cell = self.scene.cell
+        self._model = mujoco.MjModel.from_xml_string(build_mjcf(self._cell))
+        self._data = mujoco.MjData(self._model)
+        joints = [self._model.joint(index) for index in range(self._model.njnt)]
+        self._qpos = {joint.name: int(joint.qposadr[0]) for joint in joints}
+        self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
+        arm = [self._model.joint(name) for name in wx250s.JOINT_NAMES]
+        self._joint_dof = np.array([int(joint.dofadr[0]) for joint in arm])
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -82,43 +93,85 @@ class SimWorld:
 
     @property
     def drawer_m(self) -> float:
-        """True opening of the drawer; neither policy nor judge sees it."""
-        return float(self._data.qpos[self._qpos["drawer"]])
+        """True opening of the drawer, 0 where there is none; neither policy nor judge sees it."""
+        return float(self._data.qpos[self._qpos["drawer"]]) if "drawer" in self._qpos else 0.0
 
     @property
     def tool_m(self) -> FloatArray:
         """True tool position (3,), from MuJoCo's own kinematics."""
         return np.array(self._data.site("tool").xpos)
 
+    @property
+    def truth(self) -> Truth:
+        """What is really so at this moment."""
+        is_drawer = "drawer" in self._qpos
+        speed = 0.0 if is_drawer else loose.speed_mps(self._model, self._data)
+        tool = self._data.site("tool")
+        return Truth(
+            T_base_tool=pose(tool.xmat.reshape(3, 3), tool.xpos),
+            finger_m=self.finger_m,
+            drawer_m=self.drawer_m,
+            T_base_object=np.zeros((4, 4)) if is_drawer else self._pose_of("object"),
+            T_base_fixture=self._pose_of("cabinet" if is_drawer else "sink"),
+            object_speed_mps=speed,
+        )
+
+    def _pose_of(self, body: str) -> FloatArray:
+        found = self._data.body(body)
+        return pose(found.xmat.reshape(3, 3), found.xpos)
+
     def success(self, task: str) -> bool:
-        """Return whether the drawer is where the task wants it."""
-        return self.drawer_m >= OPEN_M if task == "open" else self.drawer_m <= CLOSED_M
+        """Return whether this moment solves a task of this cell, given by name or instruction."""
+        return find_task(self._cell, task).is_solved(self.truth)
 
     # --- reset -----------------------------------------------------------------------------------
 
     def reset(self, seed: int, task: str = "") -> None:
-        """Put scene, drawer and arm where `seed` says; the same for every task."""
-        del task  # both tasks share their start states, so that the instruction matters
+        """Put scene, objects and arm where `seed` says.
+
+        The table starts its two tasks alike, so that the instruction matters; the twin starts a
+        task as AutoEval does, and without a task wherever its objects can be.
+        """
+        if self.scene.cell != self._cell:
+            self.close()
+            self._load()
         rng = np.random.default_rng(seed)
         mujoco.mj_resetData(self._model, self._data)
-        _dress(self._model, self.scene.varied(rng))
-        self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self.scene.start_opening_m)
-        joints = self._start_joints(rng)
+        varied = self.scene.varied(rng)
+        _dress(self._model, varied)
+        start = find_task(self._cell, task) if task else None
+        if "drawer" in self._qpos:
+            self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self._start_opening_m(start))
+        else:
+            self._data.qpos[self._qpos["object"] :][:7] = loose.start(varied, start, rng)
+        fixed_m = CELLS[self._cell].start_tool_m
+        joints = self._start_joints(rng) if fixed_m is None else _joints_at(np.array(fixed_m))
         self._data.qpos[self._joint_qpos] = joints
         for finger in wx250s.FINGER_NAMES:
             self._data.qpos[self._qpos[finger]] = wx250s.FINGER_OPEN_M
         self._setpoint, self._setpoint_speed = joints.copy(), np.zeros(6)
         self._goal, self._goal_elapsed_s = joints.copy(), PROFILE_S
+        if "object" in self._qpos:
+            self._settle()
         self.ticks = 0
         mujoco.mj_forward(self._model, self._data)
+
+    def _start_opening_m(self, task: Task | None) -> tuple[float, float]:
+        if self._cell == "table":
+            return self.scene.start_opening_m
+        return (0.0, TRAVEL_M) if task is None or task.opening_m is None else task.opening_m
+
+    def _settle(self) -> None:
+        """Let what is loose come to rest."""
+        self._data.ctrl[:6] = self._setpoint
+        for _ in range(_SETTLE_STEPS):
+            mujoco.mj_step(self._model, self._data)
 
     def _start_joints(self, rng: np.random.Generator) -> FloatArray:
         """Draw a start pose above the table before the drawer, pointing down."""
         low, high = np.array([0.15, -0.09, 0.16]), np.array([0.22, 0.09, 0.22])
         for _ in range(100):
-            p = rng.uniform(low, high)
-            seed = np.array([np.arctan2(p[1], p[0]), -0.6, 0.4, 0.0, 1.7, 0.0])
-            joints = wx250s.inverse(wx250s.pose_at(p), seed, max_iterations=100)
+            joints = _joints_at(rng.uniform(low, high))
             if joints is not None:
                 return joints
         raise SimulationError("no start pose could be reached; check the start box in world.py")
@@ -209,29 +262,47 @@ class SimWorld:
         self._renderers.clear()
 
 
+def _joints_at(p_m: FloatArray) -> FloatArray | None:
+    """Return joints (6,) [rad] that hold the tool at `p_m`, pointing down; None out of reach."""
+    seed = np.array([np.arctan2(p_m[1], p_m[0]), -0.6, 0.4, 0.0, 1.7, 0.0])
+    return wx250s.inverse(wx250s.pose_at(p_m), seed, max_iterations=100)
+
+
 def _dress(model: Any, scene: Scene) -> None:
-    """Change colours, light, camera and drawer of the compiled model in place."""
-    colors = {"table": scene.table, "wall": scene.wall}
+    """Change colours, light, camera and fixture of the compiled model in place."""
+    colors = {
+        "table": scene.table,
+        "wall": scene.wall,
+        "cabinet": scene.cabinet,
+        "drawer": scene.drawer,
+        "handle": scene.handle,
+        "counter": scene.counter,
+        "basin": scene.basin,
+        "basket": scene.basket,
+        "object": scene.object_color,
+    }
     for index in range(model.ngeom):
-        name = model.geom(index).name
-        part = name.split("_")[0]
-        color = colors.get(part) or {
-            "cabinet": scene.cabinet,
-            "drawer": scene.drawer,
-            "handle": scene.handle,
-        }.get(part)
+        color = colors.get(model.geom(index).name.split("_")[0])
         if color is not None:
             model.geom(index).rgba[:3] = color
-    cabinet = model.body("cabinet")
-    cabinet.pos[:] = (scene.drawer_x_m, scene.drawer_y_m, 0.0)
-    half = scene.drawer_yaw_rad / 2.0
-    cabinet.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
-    model.dof_frictionloss[model.joint("drawer").dofadr[0]] = scene.rail_friction_n
+    if scene.cell == "sink":
+        _put(model.body("sink"), (scene.sink_x_m, scene.sink_y_m), scene.sink_yaw_rad)
+        loose.dress(model, scene)
+    else:
+        _put(model.body("cabinet"), (scene.drawer_x_m, scene.drawer_y_m), scene.drawer_yaw_rad)
+        model.dof_frictionloss[model.joint("drawer").dofadr[0]] = scene.rail_friction_n
     sun = model.light("sun")
     sun.diffuse[:] = scene.light
     direction = np.array(scene.light_direction)
     sun.dir[:] = direction / np.linalg.norm(direction)
     _place_camera(model, scene)
+
+
+def _put(body: Any, at_m: tuple[float, float], yaw_rad: float) -> None:
+    """Put a fixture on the table."""
+    body.pos[:] = (*at_m, 0.0)
+    half = yaw_rad / 2.0
+    body.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
 
 
 def _place_camera(model: Any, scene: Scene) -> None:
