@@ -68,6 +68,14 @@ _TABLE = {"sink": 'class="fixture"'}
 _FLAGS = {"sink": '<flag midphase="disable"/>'}
 """The midphase knows the object only at the size that it was compiled with."""
 
+_COUPLING = {
+    "sink": """<equality>
+    <joint joint1="left_finger" joint2="right_finger" solref="0.008 1"/>
+  </equality>"""
+}
+"""One motor drives both fingers through a rack. Where they must center what they grasp, the model
+has that rack; the drawer only needs them shut."""
+
 
 def build_mjcf(cell: str = "table") -> str:
     """Return the model of a cell as MJCF text; scenes change it in place afterwards."""
@@ -114,6 +122,7 @@ def build_mjcf(cell: str = "table") -> str:
   <actuator>
     {_actuators()}
   </actuator>
+  {_COUPLING.get(cell, "")}
 </mujoco>
 """
 
