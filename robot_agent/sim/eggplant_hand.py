@@ -50,12 +50,12 @@ def eggplant_style(rng: np.random.Generator, *, miss: bool) -> Style:
 class EggplantHand:
     """A reactive hand: hover, turn, descend, close, lift, carry, lower, open, retreat.
 
-    Each step is decided from what is so now, so that a miss, a drop or a bump is simply tried again.
+    Each step is decided from what is so now: a miss, a drop or a bump is simply tried again.
     """
 
     def __init__(self, task: Task, style: Style) -> None:
-        """Carry to the container that the task does not start in."""
-        (self._goal,) = [box for name, box in CONTAINERS.items() if name != task.start_in]
+        """Carry to where the task wants the object."""
+        self._goal = CONTAINERS[task.put_in]
         self.style = style
 
     def act(self, truth: Truth) -> FloatArray:
@@ -83,7 +83,7 @@ class EggplantHand:
 
     def _carry(self, truth: Truth) -> tuple[FloatArray, float]:
         """Up, over, down, open."""
-        x, y, z = truth.tool_m
+        z = truth.tool_m[2]
         goal = np.array([0.0, self._goal.center_y_m, 0.0])
         R, p = truth.T_base_fixture[:3, :3], truth.T_base_fixture[:3, 3]
         off = (R @ goal + p - truth.object_m)[:2]
@@ -119,7 +119,8 @@ class EggplantHand:
         R = truth.T_base_fixture[:3, :3]
         yaw = _yaw_to_object(truth)
         axis = np.abs(R.T @ np.array([-np.sin(yaw), np.cos(yaw), 0.0]))
-        return R @ _into(box, truth.in_fixture(truth.object_m), _FINGER_REACH_M * axis)
+        moved: FloatArray = R @ _into(box, truth.in_fixture(truth.object_m), _FINGER_REACH_M * axis)
+        return moved
 
 
 def _into(box: Container, point_m: FloatArray, reach_m: FloatArray) -> FloatArray:
@@ -144,7 +145,7 @@ def _yaw(truth: Truth) -> float:
 
 
 def _yaw_to_object(truth: Truth) -> float:
-    """Return the yaw at which the fingers close across the object, the nearest that is no twist."""
+    """Return the nearest yaw at which the fingers close across the object."""
     x, y, _ = truth.T_base_object[:3, 0]
     hand = _yaw(truth)
     yaw = hand + (np.arctan2(y, x) - hand + np.pi / 2) % np.pi - np.pi / 2

@@ -1,4 +1,4 @@
-"""What stands before the arm, as MJCF: a drawer in its cabinet, or a sink with basket and eggplant.
+"""What stands before the arm, as MJCF: a drawer in its cabinet, or a sink with its eggplant.
 
 Every fixture is a static body that a scene moves and turns about the vertical. Contact bits: the
 hand and the eggplant are 1, fixtures 2 (they touch the first and never each other).
@@ -42,7 +42,7 @@ _PURPLE, _GREEN = 'rgba="0.30 0.08 0.38 1"', 'rgba="0.20 0.50 0.15 1"'
 
 
 def drawer() -> str:
-    """Return a cabinet with one drawer on a rail; front plate at the body's origin, opening to -x."""
+    """Return a cabinet with one drawer; the front plate is at its origin and opens to -x."""
     bar_x, bar_z = -HANDLE_GAP_M, HANDLE_HEIGHT_M
     return f"""
     <body name="cabinet">
@@ -107,6 +107,7 @@ def _container(box: Container, prefix: str, color: str) -> str:
         ("right", f"{long_x} {_WALL_M} {wall_half}", f"0 {y - y_at} {wall_z - _WALL_M}"),
     )
     return "\n      ".join(
-        f'<geom name="{prefix}_{part}" class="fixture" type="box" size="{size}" pos="{at}" {color}/>'
+        f'<geom name="{prefix}_{part}" class="fixture" type="box" size="{size}" '
+        f'pos="{at}" {color}/>'
         for part, size, at in parts
     )

@@ -63,7 +63,7 @@ _KV = (40.0, 60.0, 40.0, 10.0, 10.0, 5.0)
 _FIXTURES = {"table": fixtures.drawer, "drawer": fixtures.drawer, "sink": fixtures.sink}
 
 _TABLE = {"sink": 'class="fixture"'}
-"""Where something loose may fall, the table is solid; elsewhere the guard keeps the hand off it."""
+"""Where something loose may fall the table is solid; the guard keeps the hand off it anyway."""
 
 _FLAGS = {"sink": '<flag midphase="disable"/>'}
 """The midphase knows the object only at the size that it was compiled with."""
@@ -75,6 +75,9 @@ _COUPLING = {
 }
 """One motor drives both fingers through a rack. Where they must center what they grasp, the model
 has that rack; the drawer only needs them shut."""
+
+_STOPS = {"sink": '<joint solreflimit="0.008 1" solimplimit="0.95 0.99 0.001"/>'}
+"""Stiffer ends of the joints: fingers that press on a wall must not be spread by it."""
 
 
 def build_mjcf(cell: str = "table") -> str:
@@ -93,6 +96,7 @@ def build_mjcf(cell: str = "table") -> str:
   </visual>
   <default>
     <geom contype="0" conaffinity="0" group="1"/>
+    {_STOPS.get(cell, "")}
     <default class="solid">
       <geom contype="1" conaffinity="1" friction="0.8 0.01 0.001" solref="0.008 1"/>
     </default>
@@ -103,7 +107,7 @@ def build_mjcf(cell: str = "table") -> str:
       <geom contype="2" conaffinity="1" friction="0.5 0.01 0.001" solref="0.012 1"/>
     </default>
     <default class="loose">
-      <geom contype="1" conaffinity="1" condim="4" friction="1.0 0.01 0.001" solref="0.012 1"/>
+      <geom contype="1" conaffinity="1" condim="6" friction="1.0 0.01 0.001" solref="0.012 1"/>
     </default>
   </default>
   <worldbody>

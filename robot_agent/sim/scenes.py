@@ -25,7 +25,7 @@ class Scene:
 
     name: str
     cell: str = "table"
-    """What stands before the arm: `table` (the demo's drawer), or AutoEval's `drawer` or `sink`."""
+    """What stands there: `table` (the demo's drawer), or AutoEval's `drawer` or `sink`."""
     camera_azimuth_rad: float = 0.0
     """Turn of the camera about the vertical through the table's centre, from the Bridge pose."""
     camera_elevation_rad: float = 0.0
@@ -183,4 +183,37 @@ def broad_scene(rng: np.random.Generator) -> Scene:
         light_direction=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.6, 0.6)), -1.0),
         jitter=0.0,
         start_opening_m=(0.0, TRAVEL_M),
+    )
+
+
+def broad_cell_scene(cell: str, rng: np.random.Generator) -> Scene:
+    """Return a scene drawn far around the home of a cell; the sink stays blue and yellow, roughly.
+
+    Fixtures move less than at the table, because the tool must reach them inside the cell's box.
+    """
+    scene = broad_scene(rng)
+    if cell == "table":
+        return scene
+
+    def near(color: Color) -> Color:
+        r, g, b = np.clip(np.array(color) + rng.uniform(-0.15, 0.15, 3), 0.0, 1.0)
+        return (float(r), float(g), float(b))
+
+    home = CELL_SCENES[cell]
+    return replace(
+        scene,
+        cell=cell,
+        drawer_x_m=float(rng.uniform(0.338, 0.356)),
+        drawer_y_m=float(rng.uniform(-0.06, 0.0)),
+        drawer_yaw_rad=float(rng.uniform(-0.12, 0.12)),
+        sink_x_m=home.sink_x_m + float(rng.uniform(-0.012, 0.012)),
+        sink_y_m=home.sink_y_m + float(rng.uniform(-0.012, 0.012)),
+        sink_yaw_rad=float(rng.uniform(-0.08, 0.08)),
+        object_mass_kg=float(rng.uniform(0.03, 0.08)),
+        object_friction=float(rng.uniform(0.8, 1.2)),
+        object_radius_m=float(rng.uniform(0.016, 0.019)),
+        counter=near(home.counter),
+        basin=near(home.basin),
+        basket=near(home.basket),
+        object_color=near(home.object_color),
     )

@@ -58,6 +58,8 @@ class Task:
     """From where to where a reset opens the drawer; None leaves it to the scene."""
     start_in: str = ""
     """Container that a reset puts the object into."""
+    put_in: str = ""
+    """Container that it belongs into at the end."""
 
 
 OPEN = Task(
@@ -83,6 +85,7 @@ TO_BASKET = Task(
     max_steps=100,
     is_solved=lambda truth: is_put(truth, "basket"),
     start_in="sink",
+    put_in="basket",
 )
 TO_SINK = Task(
     instruction="put the eggplant in the blue sink",
@@ -91,6 +94,7 @@ TO_SINK = Task(
     max_steps=100,
     is_solved=lambda truth: is_put(truth, "sink"),
     start_in="basket",
+    put_in="sink",
 )
 TWIN = (OPEN, CLOSE, TO_BASKET, TO_SINK)
 """The four tasks of AutoEval."""

@@ -7,14 +7,13 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
-from robot_agent.core.geometry import pose, rotation_from_vector
+from robot_agent.core.geometry import rotation_from_vector
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.sim import loose
-from robot_agent.sim.cells import CELLS
+from robot_agent.sim import loose, starts
 from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf
-from robot_agent.sim.scenes import TRAVEL_M, Scene
-from robot_agent.sim.tasks import Task, find_task
-from robot_agent.sim.truth import Truth
+from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import find_task
+from robot_agent.sim.truth import Truth, read_truth
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -94,7 +93,7 @@ class SimWorld:
     @property
     def drawer_m(self) -> float:
         """True opening of the drawer, 0 where there is none; neither policy nor judge sees it."""
-        return float(self._data.qpos[self._qpos["drawer"]]) if "drawer" in self._qpos else 0.0
+        return self.truth.drawer_m
 
     @property
     def tool_m(self) -> FloatArray:
@@ -104,21 +103,7 @@ class SimWorld:
     @property
     def truth(self) -> Truth:
         """What is really so at this moment."""
-        is_drawer = "drawer" in self._qpos
-        speed = 0.0 if is_drawer else loose.speed_mps(self._model, self._data)
-        tool = self._data.site("tool")
-        return Truth(
-            T_base_tool=pose(tool.xmat.reshape(3, 3), tool.xpos),
-            finger_m=self.finger_m,
-            drawer_m=self.drawer_m,
-            T_base_object=np.zeros((4, 4)) if is_drawer else self._pose_of("object"),
-            T_base_fixture=self._pose_of("cabinet" if is_drawer else "sink"),
-            object_speed_mps=speed,
-        )
-
-    def _pose_of(self, body: str) -> FloatArray:
-        found = self._data.body(body)
-        return pose(found.xmat.reshape(3, 3), found.xpos)
+        return read_truth(self._model, self._data)
 
     def success(self, task: str) -> bool:
         """Return whether this moment solves a task of this cell, given by name or instruction."""
@@ -141,11 +126,10 @@ class SimWorld:
         _dress(self._model, varied)
         start = find_task(self._cell, task) if task else None
         if "drawer" in self._qpos:
-            self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self._start_opening_m(start))
+            self._data.qpos[self._qpos["drawer"]] = rng.uniform(*starts.opening_m(varied, start))
         else:
-            self._data.qpos[self._qpos["object"] :][:7] = loose.start(varied, start, rng)
-        fixed_m = CELLS[self._cell].start_tool_m
-        joints = self._start_joints(rng) if fixed_m is None else _joints_at(np.array(fixed_m))
+            self._data.qpos[self._qpos["object"] :][:7] = starts.object_pose(varied, start, rng)
+        joints = starts.joints(self._cell, rng)
         self._data.qpos[self._joint_qpos] = joints
         for finger in wx250s.FINGER_NAMES:
             self._data.qpos[self._qpos[finger]] = wx250s.FINGER_OPEN_M
@@ -156,25 +140,11 @@ class SimWorld:
         self.ticks = 0
         mujoco.mj_forward(self._model, self._data)
 
-    def _start_opening_m(self, task: Task | None) -> tuple[float, float]:
-        if self._cell == "table":
-            return self.scene.start_opening_m
-        return (0.0, TRAVEL_M) if task is None or task.opening_m is None else task.opening_m
-
     def _settle(self) -> None:
         """Let what is loose come to rest."""
         self._data.ctrl[:6] = self._setpoint
         for _ in range(_SETTLE_STEPS):
             mujoco.mj_step(self._model, self._data)
-
-    def _start_joints(self, rng: np.random.Generator) -> FloatArray:
-        """Draw a start pose above the table before the drawer, pointing down."""
-        low, high = np.array([0.15, -0.09, 0.16]), np.array([0.22, 0.09, 0.22])
-        for _ in range(100):
-            joints = _joints_at(rng.uniform(low, high))
-            if joints is not None:
-                return joints
-        raise SimulationError("no start pose could be reached; check the start box in world.py")
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -260,12 +230,6 @@ class SimWorld:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-
-
-def _joints_at(p_m: FloatArray) -> FloatArray | None:
-    """Return joints (6,) [rad] that hold the tool at `p_m`, pointing down; None out of reach."""
-    seed = np.array([np.arctan2(p_m[1], p_m[0]), -0.6, 0.4, 0.0, 1.7, 0.0])
-    return wx250s.inverse(wx250s.pose_at(p_m), seed, max_iterations=100)
 
 
 def _dress(model: Any, scene: Scene) -> None:
