@@ -25,7 +25,7 @@ _SHARES = 4
 """Shares of the work per process; none may be empty."""
 _CELLS = ("table", "drawer", "sink")
 _CHECK_SEED = 3_000_000
-"""Resets of `check` start here: neither training nor evaluation uses them."""
+"""Resets of `check` start here, away from those of evaluation."""
 
 
 def register(commands: "Commands") -> None:

@@ -44,7 +44,7 @@ def eggplant_style(rng: np.random.Generator, *, miss: bool) -> Style:
         return replace(style, aim_m=aim, is_miss=True)
     if kind == 1:
         return replace(style, aim_m=(0.0, 0.0, float(rng.uniform(0.035, 0.06))), is_miss=True)
-    return replace(style, fumble=0.35, is_miss=True)
+    return replace(style, fumble=0.15, is_miss=True)
 
 
 class EggplantHand:
@@ -76,9 +76,10 @@ class EggplantHand:
         noisy = action.copy()
         noisy[:3] += rng.normal(0, self.style.noise * self.style.step_m, 3)
         noisy[3:6] += rng.normal(0, 0.01, 3)
+        # A demonstration fumbles only while it lifts: what falls then falls back to where it was.
         is_lift = action[2] > 3.0 * float(np.linalg.norm(action[:2]))
-        if rng.random() < self.style.fumble and is_lift:
-            noisy[6] = 1.0  # only while it goes up: what falls then falls back to where it was
+        if rng.random() < self.style.fumble and (is_lift or self.style.is_miss):
+            noisy[6] = 1.0
         return noisy
 
     def _carry(self, truth: Truth) -> tuple[FloatArray, float]:
@@ -119,7 +120,9 @@ class EggplantHand:
         R = truth.T_base_fixture[:3, :3]
         yaw = _yaw_to_object(truth)
         axis = np.abs(R.T @ np.array([-np.sin(yaw), np.cos(yaw), 0.0]))
-        moved: FloatArray = R @ _into(box, truth.in_fixture(truth.object_m), _FINGER_REACH_M * axis)
+        moved: FloatArray = R @ _into(
+            box, truth.in_fixture(truth.object_m), _FINGER_REACH_M * axis
+        )
         return moved
 
 
