@@ -30,6 +30,8 @@ class Style:
     """How far past success the hand goes on, at the table."""
     goal_m: float = 0.04
     """Opening at which the hand lets go, in the drawer cell."""
+    height_m: float = 0.0
+    """How much higher than usual the hand passes."""
     fumble: float = 0.0
     """Chance per step that a gripper that should be closed opens."""
     is_miss: bool = False
@@ -66,7 +68,7 @@ def drawer_style(rng: np.random.Generator, task: str, *, miss: bool) -> Style:
         return replace(demonstration_style(rng), goal_m=float(short_m), is_miss=True)
     style = near_miss_style(rng) if miss else demonstration_style(rng)
     goal_m = float(rng.uniform(0.025, 0.07)) if task == "open" else 0.001
-    return replace(style, goal_m=goal_m)
+    return replace(style, goal_m=goal_m, height_m=float(rng.uniform(-0.01, 0.03)))
 
 
 class Demonstrator:
@@ -85,28 +87,29 @@ class Demonstrator:
     def act(self, truth: Truth) -> FloatArray:
         """Return the clean action (7,)."""
         style, drawer_m = self.style, truth.drawer_m
+        hover_m = _HOVER_HEIGHT_M + style.height_m
         x, y, z = self._R.T @ (truth.tool_m - self._origin)
         gap_x = -drawer_m - HANDLE_GAP_M / 2.0 + 0.001
         aim_x, aim_y, aim_z = np.array(style.aim_m) + np.array([gap_x, 0.0, _WORK_HEIGHT_M])
         off = np.array([aim_x - x, aim_y - y])
         if self._is_done(drawer_m):
-            step = np.zeros(3) if self._scene.cell == "table" else self._retreat(z)
+            step = (
+                np.zeros(3)
+                if self._scene.cell == "table"
+                else np.array([0.0, 0.0, max(hover_m - z, 0.0)])
+            )
         elif abs(off[0]) < 0.018 and abs(off[1]) < 0.03 and z < aim_z + 0.018:
             step = np.array([-1.0 if self._task == "open" else 1.0, 0.0, 0.0]) * style.step_m
             step[2] = np.clip(aim_z - z, -0.01, 0.01)
         elif np.linalg.norm(off) > 0.013:
-            clear = z > _HOVER_HEIGHT_M - 0.02 or np.linalg.norm(off) < 0.02
-            step = np.array([*(off if clear else off * 0.0), _HOVER_HEIGHT_M - z])
+            clear = z > hover_m - 0.02 or np.linalg.norm(off) < 0.02
+            step = np.array([*(off if clear else off * 0.0), hover_m - z])
             step[2] = max(step[2], -style.step_m / 2.0)
         else:
             step = np.array([*off, aim_z - z])
         length = float(np.linalg.norm(step))
         step = step * min(1.0, style.step_m / max(length, 1e-9))
         return np.concatenate([self._R @ step, np.zeros(3), [0.0]])
-
-    def _retreat(self, z: float) -> FloatArray:
-        """Straight up out of the handle, and stay."""
-        return np.array([0.0, 0.0, max(_HOVER_HEIGHT_M - z, 0.0)])
 
     def disturb(self, action: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Return what is executed: the clean action plus this style's noise."""

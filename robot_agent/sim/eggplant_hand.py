@@ -33,6 +33,7 @@ def eggplant_style(rng: np.random.Generator, *, miss: bool) -> Style:
         demonstration_style(rng),
         aim_m=(float(rng.normal(0, 0.003)), float(rng.normal(0, 0.003)), 0.0),
         noise=float(rng.choice([0.05, 0.15, 0.3])),
+        height_m=float(rng.uniform(-0.008, 0.02)),
         fumble=float(rng.choice([0.0, 0.0, 0.15])),
     )
     if not miss:
@@ -91,7 +92,7 @@ class EggplantHand:
         if np.linalg.norm(off) < 0.018:
             lower = _RELEASE_M - z
             return np.array([*off, lower]), float(lower > -0.012)
-        up = _CARRY_M - z
+        up = _CARRY_M + self.style.height_m - z
         return np.array([*(off if up < 0.025 else 0.0 * off), up]), 0.0
 
     def _approach(self, truth: Truth) -> tuple[FloatArray, float, FloatArray]:
@@ -100,14 +101,15 @@ class EggplantHand:
         grasp = truth.object_m + np.array(self.style.aim_m) + self._shift(truth)
         off = (grasp - tool)[:2]
         down = float(grasp[2]) + _GRASP_ABOVE_M - z
+        hover_m = _HOVER_M + self.style.height_m
         turn = _upright(truth, _yaw_to_object(truth))
         if truth.finger_m < _EMPTY_M:  # closed on nothing: up again, then open
-            rise = _HOVER_M - z
+            rise = hover_m - z
             return np.array([0.0, 0.0, rise]), float(rise < 0.02), turn
-        is_low = z < _HOVER_M - 0.025
+        is_low = z < hover_m - 0.025
         far_m, skew_rad = float(np.linalg.norm(off)), abs(float(turn[2]))
         if far_m > (0.02 if is_low else 0.010) or skew_rad > (0.35 if is_low else 0.15):
-            return np.array([*(0.0 * off if is_low else off), _HOVER_M - z]), 1.0, turn
+            return np.array([*(0.0 * off if is_low else off), hover_m - z]), 1.0, turn
         if abs(down) < 0.008:
             return np.array([*off, down]), 0.0, turn
         return np.array([*off, max(down, -0.02)]), 1.0, turn
@@ -138,7 +140,7 @@ def is_held(truth: Truth) -> bool:
     """Return whether the object is between fingers that have closed."""
     x, y, z = truth.T_base_tool[:3, :3].T @ (truth.object_m - truth.tool_m)
     is_between = -0.04 < x < 0.022 and abs(y) < 0.02 and abs(z) < 0.03
-    return is_between and truth.finger_m < _WIDE_M
+    return bool(is_between and truth.finger_m < _WIDE_M)
 
 
 def _yaw(truth: Truth) -> float:

@@ -40,7 +40,7 @@ def is_put(truth: Truth, container: str) -> bool:
     """Return whether the object lies inside, at rest, and the hand is away."""
     away_m = float(np.linalg.norm(truth.tool_m - truth.object_m))
     is_still = truth.object_speed_mps < REST_MPS
-    return is_inside(truth, container) and is_still and away_m >= AWAY_M
+    return bool(is_inside(truth, container) and is_still and away_m >= AWAY_M)
 
 
 @dataclass(frozen=True, kw_only=True)
