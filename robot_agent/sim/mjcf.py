@@ -3,6 +3,9 @@
 Source of the arm: joint offsets, axes, limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
 from robot_agent.sim import fixtures
 
@@ -60,43 +63,36 @@ _KP = (900.0, 1200.0, 900.0, 250.0, 250.0, 120.0)
 _KV = (40.0, 60.0, 40.0, 10.0, 10.0, 5.0)
 
 
-_FIXTURES = {"table": fixtures.drawer, "drawer": fixtures.drawer, "sink": fixtures.sink}
+@dataclass(frozen=True)
+class _Cell:
+    """What the model of one cell has of its own, as MJCF."""
 
-_TABLE = {"sink": 'class="fixture"'}
-"""Where something loose may fall the table is solid; the guard keeps the hand off it anyway."""
+    fixture: Callable[[], str]
+    flags: str = ""
+    joints: str = ""
+    table: str = ""
+    equality: str = ""
 
-_FLAGS = {"sink": '<flag midphase="disable"/>'}
-"""The midphase knows the object only at the size that it was compiled with."""
 
-_COUPLING = {
-    "sink": """<equality>
+_CELLS = {
+    "table": _Cell(fixtures.drawer),
+    "drawer": _Cell(fixtures.drawer),
+    "sink": _Cell(
+        fixtures.sink,
+        # The midphase knows the object only at the size that it was compiled with.
+        flags='<flag midphase="disable"/>',
+        # Stiffer ends: fingers that press on a wall must not be spread by it.
+        joints='<joint solreflimit="0.008 1" solimplimit="0.95 0.99 0.001"/>',
+        # Something loose may fall on it.
+        table='class="fixture"',
+        # One motor drives both fingers through a rack, which centers what they close on. The
+        # drawer only needs them shut.
+        equality="""<equality>
     <joint joint1="left_finger" joint2="right_finger" solref="0.008 1"/>
-  </equality>"""
+  </equality>""",
+    ),
 }
-"""One motor drives both fingers through a rack. Where they must center what they grasp, the model
-has that rack; the drawer only needs them shut."""
-
-_STOPS = {"sink": '<joint solreflimit="0.008 1" solimplimit="0.95 0.99 0.001"/>'}
-"""Stiffer ends of the joints: fingers that press on a wall must not be spread by it."""
-
-
-def build_mjcf(cell: str = "table") -> str:
-    """Return the model of a cell as MJCF text; scenes change it in place afterwards."""
-    return f"""
-<mujoco model="wx250s_table">
-  <compiler angle="radian" autolimits="true"/>
-  <option timestep="0.004" integrator="implicitfast" cone="elliptic" impratio="3">
-    {_FLAGS.get(cell, "")}
-  </option>
-  <visual>
-    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
-    <map znear="0.02" zfar="10"/>
-    <global offwidth="640" offheight="480"/>
-    <quality offsamples="0" shadowsize="0"/>
-  </visual>
-  <default>
-    <geom contype="0" conaffinity="0" group="1"/>
-    {_STOPS.get(cell, "")}
+_DEFAULTS = """<geom contype="0" conaffinity="0" group="1"/>
     <default class="solid">
       <geom contype="1" conaffinity="1" friction="0.8 0.01 0.001" solref="0.008 1"/>
     </default>
@@ -108,16 +104,36 @@ def build_mjcf(cell: str = "table") -> str:
     </default>
     <default class="loose">
       <geom contype="1" conaffinity="1" condim="6" friction="1.0 0.01 0.001" solref="0.012 1"/>
-    </default>
+    </default>"""
+
+
+def build_mjcf(cell: str = "table") -> str:
+    """Return the model of a cell as MJCF text; scenes change it in place afterwards."""
+    own = _CELLS[cell]
+    return f"""
+<mujoco model="wx250s_table">
+  <compiler angle="radian" autolimits="true"/>
+  <option timestep="0.004" integrator="implicitfast" cone="elliptic" impratio="3">
+    {own.flags}
+  </option>
+  <visual>
+    <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
+    <map znear="0.02" zfar="10"/>
+    <global offwidth="640" offheight="480"/>
+    <quality offsamples="0" shadowsize="0"/>
+  </visual>
+  <default>
+    {own.joints}
+    {_DEFAULTS}
   </default>
   <worldbody>
     <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="false"/>
-    <geom name="table" {_TABLE.get(cell, "")} type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"/>
+    <geom name="table" {own.table} type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"/>
     <geom name="wall" type="box" size="0.02 1.6 1.0" pos="1.0 0 0.4"/>
     <camera name="bridge" pos="0 0 0" resolution="{CAMERA_SIZE_PX[0]} {CAMERA_SIZE_PX[1]}"
       focalpixel="{CAMERA_FOCAL_PX} {CAMERA_FOCAL_PX}" sensorsize="0.0064 0.0048"
       principalpixel="{320 - CAMERA_CENTER_PX[0]} {CAMERA_CENTER_PX[1] - 240}"/>
-    {_FIXTURES[cell]()}
+    {own.fixture()}
     <body name="base">
       <geom type="box" size="0.06 0.05 0.036" pos="-0.01 0 0.036" {_BLACK}/>
       {_arm()}
@@ -126,7 +142,7 @@ def build_mjcf(cell: str = "table") -> str:
   <actuator>
     {_actuators()}
   </actuator>
-  {_COUPLING.get(cell, "")}
+  {own.equality}
 </mujoco>
 """
 
