@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_agent.sim.play import Hand, hand_for, is_near_aim, play_hands
-from robot_agent.sim.recordings import Recording
+from robot_agent.sim.recordings import WORDS, Recording
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import CELL_SCENES, TRAVEL_M, Scene, broad_cell_scene
 from robot_agent.sim.tasks import Task, find_task, tasks_of
@@ -56,8 +56,8 @@ def collect(plan: Plan, workers: int = 2, report: Report | None = None) -> Recor
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             parts = _gather(pool.map(_run_share, repeat(plan), seeds), plan.num, report)
     joined = (np.concatenate(field) for field in zip(*parts, strict=True))
-    names = (field.name for field in fields(Recording) if field.name != "cell")
-    return Recording(**dict(zip(names, joined, strict=True)), cell=plan.cell)
+    names = (field.name for field in fields(Recording) if field.name not in WORDS)
+    return Recording(**dict(zip(names, joined, strict=True)), cell=plan.cell, kind=plan.kind)
 
 
 def collect_demonstrations(num: int, seed: int, workers: int = 2, steps: int = 24) -> Recording:

@@ -13,6 +13,8 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.types import FloatArray, ImageArray
 from robot_agent.sim.tasks import tasks_of
 
+WORDS = ("cell", "kind")
+"""Fields that are words, not arrays."""
 MISS_STEPS = 4
 """An episode with this many steps of a near miss holds one."""
 
@@ -42,15 +44,18 @@ class Recording:
     valid: NDArray[np.int64]
     """Steps of each episode that belong to it (N,); demonstrations end after success."""
     cell: str = "table"
+    kind: str = "demonstration"
+    """`demonstration`, or `play`, whose episodes have no task."""
 
 
 def save_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as safetensors that appears by one rename; the cell is its metadata."""
+    """Write a recording as safetensors that appears by one rename; its words are metadata."""
     arrays = {name: np.ascontiguousarray(value) for name, value in vars(recording).items()}
-    del arrays["cell"]
+    for name in WORDS:
+        del arrays[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_suffix(".tmp")
-    save_file(arrays, staging, metadata={"cell": recording.cell})
+    save_file(arrays, staging, metadata={name: getattr(recording, name) for name in WORDS})
     staging.replace(path)
 
 
@@ -58,15 +63,16 @@ def open_recording(path: Path) -> Recording:
     """Read a recording; InputError when the file is none, or of an older version."""
     try:
         with safe_open(path, framework="numpy") as file:
-            cell = (file.metadata() or {}).get("cell", "")
-            names = [field.name for field in fields(Recording) if field.name != "cell"]
+            metadata = file.metadata() or {}
+            words = {name: metadata.get(name, "") for name in WORDS}
+            names = [field.name for field in fields(Recording) if field.name not in words]
             arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: is no recording of this version: {error}. "
             f"Make one with: robot-agent demos collect"
         ) from error
-    return Recording(**arrays, cell=cell)
+    return Recording(**arrays, **words)
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
@@ -75,6 +81,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
     speeds = 5.0 * np.linalg.norm(recording.actions[is_valid][:, :3], axis=1)
     held_misses = recording.misses.sum(axis=1) >= MISS_STEPS
     return {
+        "kind": recording.kind,
         "cell": recording.cell,
         "episodes": len(recording.images),
         "steps": int(recording.valid.sum()),
@@ -89,16 +96,17 @@ def summarise(recording: Recording) -> dict[str, Any]:
 
 
 def _of_task(recording: Recording, index: int) -> dict[str, Any]:
-    """Return one task's counts: at the last valid frame, anywhere, and frames after success."""
-    rows = np.flatnonzero(recording.tasks == index)
+    """Return counts of a task's episodes; of play, where any task may be solved, of all."""
+    is_own = (recording.tasks == index) | (recording.kind == "play")
+    rows = np.flatnonzero(is_own)
     solved = recording.successes[:, :, index] > 0
     ends = solved[rows, recording.valid[rows]]
     lengths = recording.valid[rows]
     return {
         "episodes": len(rows),
         "solved_at_end": int(ends.sum()),
-        "episodes_that_solve_it": int(solved.any(axis=1).sum()),
-        "solved_frame_share": float(solved.mean()),
+        "solved_at_any_time": int(solved[rows].any(axis=1).sum()),
+        "solved_frame_share": float(solved[rows].mean()) if len(rows) else 0.0,
         "length_median": float(np.median(lengths)) if len(rows) else 0.0,
         "length_longest": int(lengths.max()) if len(rows) else 0,
     }
