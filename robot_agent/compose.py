@@ -205,7 +205,8 @@ def _desk(
 
 def ensure_replay(path: Path, num: int = 120, seed: int = 90) -> Path:
     """Make the replay of broad simulated play that keeps finetuning from forgetting, once."""
-    from robot_agent.sim.collect import collect_play, save_recording
+    from robot_agent.sim.collect import collect_play
+    from robot_agent.sim.recordings import save_recording
 
     if not path.exists():
         save_recording(path, collect_play(num, seed, steps=20))

@@ -21,7 +21,8 @@ from robot_agent.evaluate.outcomes import Comparison
 from robot_agent.evaluate.suites import suite_named
 from robot_agent.evaluate.trial_workers import SimRunner
 from robot_agent.sim.household import scene_named
-from robot_agent.sim.scenes import HOME, TASKS
+from robot_agent.sim.scenes import HOME
+from robot_agent.sim.tasks import TABLE
 
 if TYPE_CHECKING:
     from robot_agent.ros.up import Agent
@@ -146,7 +147,7 @@ def _adapt_scene(agent: "Agent", config: DemoConfig, say: Say) -> dict[str, Any]
 
     result = client.adapt(
         config.scene,
-        list(TASKS),
+        [task.instruction for task in TABLE],
         budget_minutes=config.budget_minutes,
         max_real_episodes=config.max_real_episodes,
         on_feedback=on_feedback,

@@ -194,7 +194,7 @@ def _require_known(arguments: argparse.Namespace) -> None:
     if arguments.robot:
         return
     from robot_agent.sim.household import scene_named
-    from robot_agent.sim.scenes import task_of
+    from robot_agent.sim.tasks import task_of
 
     asked = arguments.instruction
     for instruction in asked if isinstance(asked, list) else [asked]:

@@ -40,7 +40,7 @@ def register(commands: "Commands") -> None:
     parser.add_argument(
         "--suite",
         default="home",
-        help="table, novel, household, or scenes with commas between; @real for other physics",
+        help="table, novel, autoeval, household, or scenes with commas; @real: other physics",
     )
     parser.add_argument("--others", default="", help="a suite that shows what was forgotten")
     parser.add_argument(

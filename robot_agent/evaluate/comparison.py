@@ -11,7 +11,7 @@ from pathlib import Path
 from robot_agent.core.errors import ConfigError
 from robot_agent.evaluate.outcomes import Comparison, EarlyStop
 from robot_agent.evaluate.sequential import SequentialTest, Verdict
-from robot_agent.evaluate.suites import BLOCK_SEEDS, Cell, Suite
+from robot_agent.evaluate.suites import BLOCK_SEEDS, Assignment, Suite
 from robot_agent.evaluate.trial_journal import (
     TrialJournal,
     TrialKey,
@@ -20,7 +20,7 @@ from robot_agent.evaluate.trial_journal import (
     fingerprint_of_scene,
 )
 from robot_agent.evaluate.trial_runner import Job, TrialResult, TrialRunner
-from robot_agent.sim.scenes import task_of
+from robot_agent.sim.tasks import task_of
 
 FIRST_SEED = 50_000
 NUM_BLOCKS = 900
@@ -54,7 +54,7 @@ def compare(
     stop_early: SequentialTest | None = None,
     on_trial: OnTrial | None = None,
 ) -> Comparison:
-    """Run each policy on the same start states of each cell of a suite.
+    """Run each policy on the same start states of each assignment of a suite.
 
     Policies take turns on every start state, in an order that is drawn anew for each, so that a
     machine that slows down or warms up treats all alike and a person cannot tell them by it. A
@@ -89,10 +89,10 @@ def compare(
             for trial in plan
             if trial.turn <= last
         ]
-    others = tuple(cell.name for cell in suite.all_cells if cell not in suite.cells)
+    others = tuple(each.name for each in suite.others)
     stop = None
     if stop_early is not None:
-        stop = EarlyStop(stop_early, verdict, pairs, len(suite.cells) * suite.trials)
+        stop = EarlyStop(stop_early, verdict, pairs, len(suite.assignments) * suite.trials)
     return Comparison(tuple(policies), tuple(records), others, stop)
 
 
@@ -136,30 +136,30 @@ def _run(
 
 
 def _plan(policies: Mapping[str, Path], runner: TrialRunner, suite: Suite) -> list[_Trial]:
-    """Return every trial, policies taking turns on each start state, cells likewise."""
+    """Return every trial, policies taking turns on each start state, assignments likewise."""
     if not policies:
         raise ConfigError("comparison of no policies: must have at least one. Name some.")
     weights = {name: fingerprint_of_files(path) for name, path in policies.items()}
-    cells = [(cell, fingerprint_of_scene(cell.scene)) for cell in suite.all_cells]
+    looked_up = [(each, fingerprint_of_scene(each.scene)) for each in suite.all_assignments]
     plan: list[_Trial] = []
-    starts = itertools.product(range(suite.trials), cells)
-    for turn, (index, (cell, look)) in enumerate(starts):
-        seed = seeds_of(cell.scene.name, cell.instruction, suite.trials)[index]
-        for policy, letter in zip(policies, _letters(len(policies), cell, seed), strict=True):
+    starts = itertools.product(range(suite.trials), looked_up)
+    for turn, (index, (each, look)) in enumerate(starts):
+        seed = seeds_of(each.scene.name, each.instruction, suite.trials)[index]
+        for policy, letter in zip(policies, _letters(len(policies), each, seed), strict=True):
             job = Job(
-                len(plan), policy, cell.scene, cell.instruction, seed, cell.max_steps,
+                len(plan), policy, each.scene, each.instruction, seed, each.max_steps,
                 letter=letter,
             )  # fmt: skip
-            what = (weights[policy], look, cell.instruction, seed, cell.max_steps)
+            what = (weights[policy], look, each.instruction, seed, each.max_steps)
             key = (*what, runner.place, runner.judge)
-            plan.append(_Trial(job, key, turn, cell in suite.cells))
+            plan.append(_Trial(job, key, turn, each in suite.assignments))
     return plan
 
 
-def _letters(count: int, cell: Cell, seed: int) -> list[str]:
+def _letters(count: int, assignment: Assignment, seed: int) -> list[str]:
     """Return the letter of each policy on one start state: its place in the turn."""
     letters = [chr(ord("A") + index % 26) * (1 + index // 26) for index in range(count)]
-    random.Random(f"{cell.name} {seed}").shuffle(letters)
+    random.Random(f"{assignment.name} {seed}").shuffle(letters)
     return letters
 
 
@@ -196,12 +196,12 @@ def _require_enough(test: SequentialTest, policies: Mapping[str, Path], suite: S
             f"stopping early with {len(policies)} policies, must be 2: the test compares a pair. "
             f"Name two, or leave out --stop-early."
         )
-    pairs, needed = len(suite.cells) * suite.trials, test.needed_pairs()
+    pairs, needed = len(suite.assignments) * suite.trials, test.needed_pairs()
     if pairs < needed:
         raise ConfigError(
             f"stopping early: {pairs} pairs at most, must be {needed} to find a difference of "
             f"{test.min_effect} with power {test.power}. Use --trials "
-            f"{-(-needed // len(suite.cells))}, or state another --power or --min-effect."
+            f"{-(-needed // len(suite.assignments))}, or state another --power or --min-effect."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from robot_agent.core.protocols import EpisodeStore, Policy
 from robot_agent.core.types import Episode, Observation, Step
-from robot_agent.evaluate.trials import MAX_STEPS, run_trial
+from robot_agent.evaluate.trials import run_trial
 from robot_agent.release.registry import Registry
 from robot_agent.release.states import State
 from robot_agent.sim.robot import SimRobot
@@ -71,7 +71,6 @@ class SimSource:
             self._scene,
             instruction,
             seed,
-            max_steps=MAX_STEPS,
             on_step=steps.append,
         )
         last = self._robot.observe()

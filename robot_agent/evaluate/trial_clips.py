@@ -63,10 +63,10 @@ def run_again(
     """
     from robot_agent.evaluate.trials import run_trial
     from robot_agent.sim.robot import SimRobot
-    from robot_agent.sim.scenes import task_of
+    from robot_agent.sim.tasks import task_of
 
-    scenes = {cell.scene.name: cell.scene for cell in suite.all_cells}
-    robot, found = SimRobot(suite.cells[0].scene), Pictures()
+    scenes = {each.scene.name: each.scene for each in suite.all_assignments}
+    robot, found = SimRobot(suite.assignments[0].scene), Pictures()
     for record in wanted.starts:
         robot.reset(record.seed, task_of(record.instruction), scenes[record.scene])
         found.starts[record.task] = small(robot.observe().image_hwc[None])

@@ -59,7 +59,7 @@ class TrialRecord:
 
     @property
     def task(self) -> str:
-        """Name of the cell, `scene: instruction`."""
+        """Scene and instruction, `scene: instruction`."""
         return f"{self.scene}: {self.instruction}"
 
     @property

@@ -9,12 +9,11 @@ from robot_agent.core.protocols import Policy
 from robot_agent.core.types import FloatArray, Observation, Step
 from robot_agent.evaluate.trial_runner import Outcome
 from robot_agent.sim.robot import SimRobot
-from robot_agent.sim.scenes import Scene, task_of
+from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import find_task
 
-MAX_STEPS = 30
-"""Control steps of a trial: 6 s at 5 Hz."""
 _HELD_STEPS = 2
-"""A success must be seen at the end of this many steps in a row; it then ends the trial."""
+"""A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,21 @@ def run_trial(
     instruction: str,
     seed: int,
     *,
-    max_steps: int = MAX_STEPS,
+    max_steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
-    end_at_success: bool = True,
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
 
-    The start state follows from `seed` alone, so that two policies meet the same one. A stop that
-    the guard latches ends the trial.
+    The start state follows from `seed` and task alone, so that two policies meet the same one. A
+    trial lasts `max_steps`, by default the task's, unless the guard latches a stop, or the task
+    ends at success. What the simulator says at the end counts.
+
+    Raises:
+        InputError: The scene has no such task.
     """
-    task = task_of(instruction)
-    robot.reset(seed, task, scene)
+    task = find_task(scene.cell, instruction)
+    max_steps = max_steps or task.max_steps
+    robot.reset(seed, task.name, scene)
     policy.reset(instruction, seed)
     steps = held = events = 0
     guard = robot.guard
@@ -68,13 +71,11 @@ def run_trial(
             events += bool(guard.state.changes)
             if on_step is not None and before is not None:
                 on_step(_step(robot, before, action, sent, chunk.weights_version))
-            held = held + 1 if robot.world.success(task) else 0
-            if guard.state.latched or (held >= _HELD_STEPS and end_at_success):
+            held = held + 1 if task.ends_at_success and robot.world.success(task.name) else 0
+            if guard.state.latched or held >= _HELD_STEPS:
                 break
-        if not end_at_success:
-            held = 0
     reason = ", ".join(guard.state.latched)
-    return Trial(instruction, seed, robot.world.success(task), steps, events, reason)
+    return Trial(instruction, seed, robot.world.success(task.name), steps, events, reason)
 
 
 def _step(

@@ -12,7 +12,7 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
-from robot_agent.sim.scenes import task_of
+from robot_agent.sim.tasks import task_of
 
 _PAUSE = threading.Event()
 _MAX_SILENCE_S = 3.0

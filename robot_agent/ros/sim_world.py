@@ -25,7 +25,7 @@ from robot_agent.ros.sim_faults import Faults
 from robot_agent.ros.ticker import Ticker
 from robot_agent.sim import snapshot
 from robot_agent.sim.household import scene_named
-from robot_agent.sim.scenes import TASKS
+from robot_agent.sim.tasks import find_task, tasks_of
 from robot_agent.sim.world import TICK_S, SimWorld
 
 _TICK_NS = round(TICK_S * 1e9)
@@ -36,7 +36,7 @@ class SimWorldConfig:
     """Parameters of the simulated robot."""
 
     scene: str = setting("home", "Scene to load, such as kitchen or kitchen@real.")
-    task: str = setting("open", "Task that sim/state scores, by name.")
+    task: str = setting("", "Task that sim/state scores, by name; the scene's first when empty.")
     seed: int = setting(0, "Seed of start positions and looks.", 0, 2**31 - 1)
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     camera_hz: float = setting(20.0, "Pictures per simulated second.", 1.0, 60.0)
@@ -56,11 +56,11 @@ class SimWorldNode(Node):
         super().__init__("sim_world")
         self._config = params.declare(self, SimWorldConfig)
         self._time = ScaledClock(self._config.time_factor)
-        self._task = self._config.task
         self._faults = Faults()
         self._lock = threading.Lock()
         self._world = SimWorld(scene_named(self._config.scene), self._config.seed)
-        self._load(self._config.scene, self._config.seed)
+        task = self._config.task or tasks_of(self._world.scene.cell)[0].name
+        self._load(self._config.scene, self._config.seed, task)
         self._driver = DriverServices(self, self._faults)
         self._make_interfaces()
         size_px = (self._config.camera_width, self._config.camera_height)
@@ -88,12 +88,12 @@ class SimWorldNode(Node):
         self.create_service(SimReset, topics.SIM_RESET, self._on_reset)
         self.create_service(SimInject, topics.SIM_INJECT, self._on_inject)
 
-    def _load(self, scene: str, seed: int) -> None:
-        """Take over scene and seed; the caller holds the lock, or the threads do not run yet."""
+    def _load(self, scene: str, seed: int, task: str) -> None:
+        """Take over a start; the caller holds the lock, or the threads do not run yet."""
         if self._world.scene.name != scene:
             self._world = SimWorld(scene_named(scene), seed)
-        self._world.reset(seed)
-        self._seed = seed
+        self._world.reset(seed, task)
+        self._seed, self._task = seed, task
         self._goal: FloatArray = self._world.joints_rad
         self._pwm = 0.0
 
@@ -150,20 +150,13 @@ class SimWorldNode(Node):
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         """Put the world back; faults are cleared, the driver goes on publishing."""
-        task = request.task or self._task
-        response.success = task in TASKS.values()
-        if not response.success:
-            response.message = (
-                f"task '{task}' is unknown; choose one of {', '.join(TASKS.values())}"
-            )
-            return response
         try:
             scene = request.scene or self._world.scene.name
-            scene_named(scene)
+            task = find_task(scene_named(scene).cell, request.task or self._task).name
             with self._lock:
-                self._load(scene, int(request.seed))
-                self._task = task
+                self._load(scene, int(request.seed), task)
             self._faults.clear()
+            response.success = True
             response.message = f"{scene}, seed {request.seed}, task {task}"
         except InputError as error:
             response.success, response.message = False, str(error)

@@ -8,9 +8,10 @@ import numpy as np
 from robot_agent.core.clock import Stopwatch, timed
 from robot_agent.core.types import FloatArray
 from robot_agent.guard.limits import STEP_S
-from robot_agent.sim.demonstrator import Demonstrator, Style
+from robot_agent.sim.play import hand_for
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import tasks_of
 from robot_agent.sim.vector import VectorSim
 
 SIZE_PX = 256
@@ -63,11 +64,13 @@ def _one_process(scene: Scene, seconds: float, seed: int) -> dict[str, Any]:
 def _hand(scene: Scene, robot: SimRobot, seed: int) -> Iterator[FloatArray]:
     """Yield a demonstrator's actions, episode after episode."""
     while True:
-        task = ("open", "close")[seed % 2]
-        robot.reset(seed, task, scene)
-        hand = Demonstrator(scene.varied(np.random.default_rng(seed)), task, Style())
+        tasks = tasks_of(scene.cell)
+        task = tasks[seed % len(tasks)]
+        robot.reset(seed, task.name, scene)
+        rng = np.random.default_rng(seed)
+        hand = hand_for(scene.varied(rng), task, rng)
         for _ in range(_EPISODE_STEPS):
-            yield hand.act(robot.world.tool_m, robot.world.drawer_m)
+            yield hand.act(robot.world.truth)
         seed += 1
 
 
@@ -78,7 +81,7 @@ def _processes(
     rng = np.random.default_rng(seed)
     with VectorSim(robots, processes=processes, size_px=SIZE_PX) as sim:
         scenes = [scene] * robots
-        sim.reset(scenes, ["open"] * robots, range(seed, seed + robots))
+        sim.reset(scenes, [tasks_of(scene.cell)[0].name] * robots, range(seed, seed + robots))
         for _ in range(_WARM_UP):
             sim.step(_wobble(rng, robots))
         watch, steps = Stopwatch(), 0

@@ -1,51 +1,68 @@
 """Demonstrations and play by the thousand, from the scripted hands, through the guard."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from robot_agent.core.types import FloatArray, ImageArray
-from robot_agent.sim.demonstrator import (
-    Demonstrator,
-    Wanderer,
-    demonstration_style,
-    near_miss_style,
-)
+from robot_agent.sim.play import Hand, hand_for, is_near_aim, play_hands
+from robot_agent.sim.recordings import WORDS, Recording
 from robot_agent.sim.robot import SimRobot
-from robot_agent.sim.scenes import HOME, TASKS, TRAVEL_M, Scene, broad_scene
+from robot_agent.sim.scenes import CELL_SCENES, TRAVEL_M, Scene, broad_cell_scene
+from robot_agent.sim.tasks import Task, find_task, tasks_of
 
-_TASKS = tuple(TASKS.values())
+SceneDraw = Callable[[np.random.Generator], Scene]
+"""Draws the scene of one episode; a function of a module, so that other processes find it."""
+Report = Callable[[int, int, str], None]
+"""Progress: done, total, and a few words."""
+Arrays = tuple[NDArray[np.generic], ...]
+
+DEFAULT_STEPS = {"table": 24, "drawer": 45, "sink": 70}
+"""Steps of an episode, by cell: most demonstrations have ended by then."""
+_REST_M = 0.005
+"""A clean step shorter than this is rest."""
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """Episodes of equal length as arrays; action t leads from image t to image t+1."""
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to collect."""
 
-    images: ImageArray
-    """(N, T + 1, 64, 64, 3) uint8."""
-    states: FloatArray
-    """Bridge states (N, T + 1, 7)."""
-    actions: FloatArray
-    """Executed (sent) Bridge actions (N, T, 7)."""
-    labels: FloatArray
-    """Clean Bridge actions (N, T, 7), what a demonstrator would have done."""
-    openings: FloatArray
-    """True opening of the drawer (N, T + 1), 0 closed to 1 fully open."""
-    tasks: NDArray[np.int64]
-    """Index into `TASKS` (N,)."""
-    valid: NDArray[np.int64]
-    """Steps of each episode that belong to it (N,); demonstrations end after success."""
+    kind: Literal["demonstration", "play"]
+    num: int
+    seed: int
+    cell: str = "table"
+    task: str = ""
+    """Name or instruction; empty takes turns between the cell's tasks. Play has none."""
+    steps: int = 24
+    draw_scene: SceneDraw | None = None
+    """None: the cell's home for demonstrations, broad scenes for play."""
+
+
+def collect(plan: Plan, workers: int = 2, report: Report | None = None) -> Recording:
+    """Return the episodes of a plan; the same plan gives the same, whatever the workers."""
+    tasks_of(plan.cell)
+    count = max(workers * 4, plan.num // 25, 1)
+    shares = [share for share in np.array_split(np.arange(plan.num), count) if len(share)]
+    seeds = [[plan.seed * 1_000_003 + int(i) for i in share] for share in shares]
+    if workers <= 1:
+        parts = _gather(map(_run_share, repeat(plan), seeds), plan.num, report)
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            parts = _gather(pool.map(_run_share, repeat(plan), seeds), plan.num, report)
+    joined = (np.concatenate(field) for field in zip(*parts, strict=True))
+    names = (field.name for field in fields(Recording) if field.name not in WORDS)
+    return Recording(**dict(zip(names, joined, strict=True)), cell=plan.cell, kind=plan.kind)
 
 
 def collect_demonstrations(num: int, seed: int, workers: int = 2, steps: int = 24) -> Recording:
-    """Return `num` demonstrations in the home scene, half of each task."""
-    return _collect("demonstration", num, seed, workers, steps)
+    """Return `num` demonstrations in the home scene of the table, half of each task."""
+    return collect(Plan(kind="demonstration", num=num, seed=seed, steps=steps), workers)
 
 
 def collect_play(num: int, seed: int, workers: int = 2, steps: int = 24) -> Recording:
@@ -53,111 +70,72 @@ def collect_play(num: int, seed: int, workers: int = 2, steps: int = 24) -> Reco
 
     At least 40 % are near misses; every episode goes on after success, often with the other task.
     """
-    return _collect("play", num, seed, workers, steps)
+    return collect(Plan(kind="play", num=num, seed=seed, steps=steps), workers)
 
 
-def _collect(kind: str, num: int, seed: int, workers: int, steps: int) -> Recording:
-    shares = np.array_split(np.arange(num), max(1, workers * 4))
-    jobs = [
-        (kind, [seed * 1_000_003 + int(i) for i in share], steps) for share in shares if len(share)
-    ]
-    if workers <= 1:
-        parts = [_run_share(*job) for job in jobs]
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_run_share, *zip(*jobs, strict=True)))
-    fields = zip(*parts, strict=True)
-    return Recording(*(np.concatenate(field) for field in fields))
+def _gather(parts: Iterable[Arrays], total: int, report: Report | None) -> list[Arrays]:
+    done, gathered = 0, []
+    for part in parts:
+        gathered.append(part)
+        done += len(part[0])
+        if report is not None:
+            report(done, total, "episodes")
+    return gathered
 
 
-def _run_share(kind: str, seeds: list[int], steps: int) -> tuple[NDArray[np.generic], ...]:
-    robot = SimRobot(HOME)
-    episodes = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        if kind == "play":
-            episodes.append(_play(robot, rng, seed, steps))
-        else:
-            episodes.append(_demonstrate(robot, rng, seed, steps))
+def _run_share(plan: Plan, seeds: list[int]) -> Arrays:
+    robot = SimRobot(CELL_SCENES[plan.cell])
+    run = _play if plan.kind == "play" else _demonstrate
+    episodes = [run(robot, plan, np.random.default_rng(seed), seed) for seed in seeds]
     robot.world.close()
     return tuple(np.stack(field) for field in zip(*episodes, strict=True))
 
 
-def _demonstrate(
-    robot: SimRobot, rng: np.random.Generator, seed: int, steps: int
-) -> tuple[NDArray[np.generic], ...]:
-    task = _TASKS[seed % len(_TASKS)]
-    robot.reset(seed, task, HOME)
-    varied = HOME.varied(np.random.default_rng(seed))
-    demonstrator = Demonstrator(varied, task, demonstration_style(rng))
-    return _record(robot, ((demonstrator, rng) for _ in range(steps)), task, rng)
+def _demonstrate(robot: SimRobot, plan: Plan, rng: np.random.Generator, seed: int) -> Arrays:
+    tasks = tasks_of(plan.cell)
+    task = find_task(plan.cell, plan.task) if plan.task else tasks[seed % len(tasks)]
+    scene = CELL_SCENES[plan.cell] if plan.draw_scene is None else plan.draw_scene(rng)
+    robot.reset(seed, task.name, scene)
+    hand = hand_for(scene.varied(np.random.default_rng(seed)), task, rng)
+    return _record(robot, repeat(hand, plan.steps), task, rng)
 
 
-def _play(
-    robot: SimRobot, rng: np.random.Generator, seed: int, steps: int
-) -> tuple[NDArray[np.generic], ...]:
-    scene = broad_scene(rng)
+def _play(robot: SimRobot, plan: Plan, rng: np.random.Generator, seed: int) -> Arrays:
+    draw = partial(broad_cell_scene, plan.cell) if plan.draw_scene is None else plan.draw_scene
+    scene = replace(draw(rng), jitter=0.0)  # hands must know where the fixture is
     robot.reset(seed, "", scene)
-    hands = _hands(scene, rng, steps)
-    return _record(robot, hands, _TASKS[0], rng, stop_after_success=False)
-
-
-def _hands(
-    scene: Scene, rng: np.random.Generator, steps: int
-) -> Iterator[tuple[Demonstrator | Wanderer, np.random.Generator]]:
-    """Yield the hand of each step; it changes about every dozen steps."""
-    hand: Demonstrator | Wanderer = Wanderer(rng)
-    left = int(rng.integers(0, 6)) if rng.random() < 0.5 else 0
-    for _ in range(steps):
-        if left <= 0:
-            left = int(rng.integers(8, 22))
-            draw = rng.random()
-            style = near_miss_style(rng) if draw < 0.45 else demonstration_style(rng)
-            task = _TASKS[rng.integers(len(_TASKS))]
-            hand = Wanderer(rng) if draw > 0.85 else Demonstrator(scene, task, style)
-        left -= 1
-        yield hand, rng
+    return _record(robot, play_hands(scene, rng, plan.steps), None, rng)
 
 
 def _record(
-    robot: SimRobot,
-    hands: Iterator[tuple[Demonstrator | Wanderer, np.random.Generator]],
-    task: str,
-    rng: np.random.Generator,
-    *,
-    stop_after_success: bool = True,
-) -> tuple[NDArray[np.generic], ...]:
-    images, states = [robot.world.render_model_view()], [robot.state()]
-    openings, actions, labels = [robot.world.drawer_m / TRAVEL_M], [], []
+    robot: SimRobot, hands: Iterable[Hand], task: Task | None, rng: np.random.Generator
+) -> Arrays:
+    """Run one episode; with a task it ends, as `valid` tells, soon after success at rest."""
+    world, cell = robot.world, robot.world.scene.cell
+    tasks = tasks_of(cell)
+    images, states, truths = [world.render_model_view()], [robot.state()], [world.truth]
+    actions, labels, misses = [], [], []
     valid, settled = 0, 0
-    for hand, _ in hands:
-        if isinstance(hand, Demonstrator):
-            label = hand.act(robot.world.tool_m, robot.world.drawer_m)
-            wanted = hand.disturb(label, rng)
-        else:
-            label = wanted = hand.act(robot.world.tool_m)
-        actions.append(robot.execute(wanted))
+    for hand in hands:
+        label = hand.act(truths[-1])
+        actions.append(robot.execute(hand.disturb(label, rng)))
         labels.append(label)
-        images.append(robot.world.render_model_view())
+        misses.append(hand.style.is_miss and is_near_aim(cell, truths[-1]))
+        images.append(world.render_model_view())
         states.append(robot.state())
-        openings.append(robot.world.drawer_m / TRAVEL_M)
-        settled += stop_after_success and robot.world.success(task)
+        truths.append(world.truth)
+        is_resting = cell == "table" or float(np.linalg.norm(label[:3])) < _REST_M
+        settled += task is not None and task.is_solved(truths[-1]) and is_resting
         valid += settled <= 3
     return (
         np.stack(images),
         np.stack(states),
         np.stack(actions),
         np.stack(labels),
-        np.array(openings),
-        np.array(_TASKS.index(task)),
+        np.array([truth.drawer_m / TRAVEL_M for truth in truths]),
+        np.stack([truth.object_m for truth in truths]),
+        np.array([[t.is_solved(truth) for t in tasks] for truth in truths], np.uint8),
+        np.array(misses, np.uint8),
+        np.array(0 if task is None else tasks.index(task)),
         np.array(valid),
     )
-
-
-def save_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as safetensors that appears by one rename."""
-    arrays = {name: np.ascontiguousarray(value) for name, value in vars(recording).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_suffix(".tmp")
-    save_file(arrays, staging)
-    staging.replace(path)

@@ -8,11 +8,10 @@ from pathlib import Path
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.sim.physics import physics_named
-from robot_agent.sim.scenes import HOME, NOVEL, Scene
+from robot_agent.sim.scenes import CELL_SCENES, HOME, NOVEL, Scene
 from robot_agent.sim.variation import check_axes, vary
 
 FILE = Path(__file__).with_name("household.yaml")
-CELLS = ("drawer", "sink")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +28,10 @@ class Household:
 
     def __post_init__(self) -> None:
         """Check names and severities."""
-        if self.cell not in CELLS:
+        if self.cell not in CELL_SCENES:
             raise ConfigError(
                 f"scene '{self.name}': cell '{self.cell}' is unknown. "
-                f"Choose one of: {', '.join(CELLS)}."
+                f"Choose one of: {', '.join(CELL_SCENES)}."
             )
         if self.seed < 0:
             raise ConfigError(f"scene '{self.name}': seed {self.seed} must be 0 or more.")
@@ -44,7 +43,7 @@ class Household:
     @property
     def scene(self) -> Scene:
         """The scene, ready to simulate."""
-        return vary(replace(HOME, name=self.name, cell=self.cell), self.axes, self.seed)
+        return vary(replace(CELL_SCENES[self.cell], name=self.name), self.axes, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class HouseholdFile:
         if self.version != 1:
             raise ConfigError(f"version {self.version} is unknown, must be 1. Update the program.")
         check_axes(self.home)
-        seen = {HOME.name, *NOVEL}
+        seen = {HOME.name, *CELL_SCENES, *NOVEL}
         for home in self.household:
             if home.name in seen or "@" in home.name:
                 raise ConfigError(
@@ -87,9 +86,9 @@ def household() -> Mapping[str, Household]:
     return {home.name: home for home in load_household().household}
 
 
-def home_variant(seed: int) -> Scene:
-    """Return a home of the distribution that policies are trained in; it is named `home`."""
-    return vary(HOME, load_home_axes(), seed)
+def home_variant(seed: int, cell: str = "table") -> Scene:
+    """Return a home of the distribution that policies are trained in, named as the cell's home."""
+    return vary(CELL_SCENES[cell], load_home_axes(), seed)
 
 
 @cache
@@ -98,17 +97,22 @@ def load_home_axes() -> Mapping[str, float]:
     return load_household().home
 
 
+def _plain_scenes() -> Mapping[str, Scene]:
+    """Return every scene that is not in the file: the home of each cell, and the novel ones."""
+    return {scene.name: scene for scene in (*CELL_SCENES.values(), *NOVEL.values())}
+
+
 def scene_named(name: str) -> Scene:
     """Return a scene by name, for example `home` or `home@real`; InputError lists the names.
 
     What follows `@` chooses the physics.
     """
     place, _, physics = name.partition("@")
-    scene = {HOME.name: HOME, **NOVEL}.get(place)
+    scene = _plain_scenes().get(place)
     if scene is None and place in household():
         scene = household()[place].scene
     if scene is None:
-        known = ", ".join([HOME.name, *NOVEL, *household()])
+        known = ", ".join([*_plain_scenes(), *household()])
         raise InputError(f"scene '{place}' is unknown. Choose one of: {known}.")
     if "@" not in name:
         return scene
@@ -118,13 +122,14 @@ def scene_named(name: str) -> Scene:
 def scenes_named(names: str) -> list[Scene]:
     """Return the scenes of a group, or of names with commas between.
 
-    Groups: `novel`, `table` (home and the novel ones) and `household`; `household@real` is the
-    group in the physics that plays the real robot.
+    Groups: `novel`, `table` (home and the novel ones), `autoeval` (drawer and sink) and
+    `household`; `household@real` is the group in the physics that plays the real robot.
     """
     name, at, physics = names.partition("@")
     groups = {
         "novel": [*NOVEL],
         "table": [HOME.name, *NOVEL],
+        "autoeval": ["drawer", "sink"],
         "household": [*household()],
     }
     if name not in groups:

@@ -1,14 +1,14 @@
-"""The MuJoCo model: our own MJCF of the wx250s, a table, a drawer and the Bridge camera.
+"""The MuJoCo model: our own MJCF of the wx250s, a table, a fixture and the Bridge camera.
 
 Source of the arm: joint offsets, axes, limits of Interbotix `wx250s.urdf.xacro`; shapes are ours.
 """
 
 from collections.abc import Mapping
 
-from robot_agent.core.errors import SimulationError
 from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAMES, JOINT_UPPER_RAD
+from robot_agent.sim.fixtures import fixture_mjcf
 from robot_agent.sim.physics import TRAINER, Physics
-from robot_agent.sim.scenes import HOME, TRAVEL_M, Scene
+from robot_agent.sim.scenes import HOME, Scene
 from robot_agent.sim.textures import SIZE_PX, Texture
 from robot_agent.sim.things import things_mjcf
 
@@ -18,10 +18,6 @@ CAMERA_LOOK = (1.0, 0.553, -1.085)
 CAMERA_FOCAL_PX = 623.588
 CAMERA_CENTER_PX = (319.501, 239.545)
 CAMERA_SIZE_PX = (640, 480)
-
-HANDLE_GAP_M = 0.045
-"""From the front plate to the handle's bar."""
-HANDLE_HEIGHT_M = 0.075
 
 # (name, offset from the parent [m], axis, link geoms, mass [kg])
 _BLACK = 'rgba="0.10 0.10 0.11 1"'
@@ -76,29 +72,24 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
     Shapes, masses, textures and things follow from `scene`, so two scenes of equal text share one
     compiled model.
     """
-    if scene.cell != "drawer":
-        raise SimulationError(
-            f"scene '{scene.name}': cell '{scene.cell}' cannot be simulated yet, must be "
-            f"'drawer'. Choose a scene with a drawer: robot-agent scenes list."
-        )
     meshes, bodies = things_mjcf(scene.distractors)
     focal_px = CAMERA_FOCAL_PX * physics.focal_scale
-    shadows = str(physics.shadows).lower()
+    shadows, is_sink = str(physics.shadows).lower(), scene.cell == "sink"
     return f"""
 <mujoco model="wx250s_table">
-{_settings(physics)}
+{_settings(scene, physics)}
   <asset>
     {_materials(scene)}{meshes}
   </asset>
   <worldbody>
     <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="{shadows}"/>
-    <geom name="table" type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"
+    <geom name="table" {_TABLE if is_sink else ""} type="box" size="0.7 0.8 0.02" pos="0.4 0 -0.02"
       {_material("table", scene)}/>
     <geom name="wall" type="box" size="0.02 1.6 1.0" pos="1.0 0 0.4" {_material("wall", scene)}/>
     <camera name="bridge" pos="0 0 0" resolution="{CAMERA_SIZE_PX[0]} {CAMERA_SIZE_PX[1]}"
       focalpixel="{focal_px} {focal_px}" sensorsize="0.0064 0.0048"
       principalpixel="{320 - CAMERA_CENTER_PX[0]} {CAMERA_CENTER_PX[1] - 240}"/>
-    {_drawer(scene, physics)}
+    {fixture_mjcf(scene, physics)}
     {bodies}
     <body name="base">
       <geom type="box" size="0.06 0.05 0.036" pos="-0.01 0 0.036" {_BLACK}/>
@@ -108,16 +99,33 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
   <actuator>
     {_actuators(physics)}
   </actuator>
+  {_RACK if is_sink else ""}
 </mujoco>
 """
 
 
-def _settings(physics: Physics) -> str:
-    solid, drawer = (f"{mu * physics.friction_scale} 0.01 0.001" for mu in (0.8, 0.5))
+_TABLE = 'class="fixture"'
+"""In the sink's cell something loose may fall on the table."""
+_RACK = """<equality>
+    <joint joint1="left_finger" joint2="right_finger" solref="0.008 1"/>
+  </equality>"""
+"""One motor drives both fingers through a rack, which centers what they close on. The drawer only
+needs them shut."""
+
+
+def _settings(scene: Scene, physics: Physics) -> str:
+    solid, fixed, loose = (f"{mu * physics.friction_scale} 0.01 0.001" for mu in (0.8, 0.5, 1.0))
     contact = f'solref="{_words(physics.solref)}" solimp="{_words(physics.solimp)}"'
+    # Softer, so that what is grasped neither slips nor jumps.
+    soft = f'solref="{1.5 * physics.solref[0]} {physics.solref[1]}"'
+    flags = joints = ""
+    if scene.cell == "sink":
+        flags = '<flag midphase="disable"/>'  # it knows the object only at its compiled size
+        # Stiffer ends: fingers that press on a wall must not be spread by it.
+        joints = '<joint solreflimit="0.008 1" solimplimit="0.95 0.99 0.001"/>'
     return f"""  <compiler angle="radian" autolimits="true"/>
   <option timestep="{physics.timestep_s}" integrator="{physics.integrator}" cone="{physics.cone}"
-    impratio="{physics.impratio}"/>
+    impratio="{physics.impratio}">{flags}</option>
   <visual>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
     <map znear="0.02" zfar="10" shadowclip="0.3"/>
@@ -125,73 +133,21 @@ def _settings(physics: Physics) -> str:
     <quality offsamples="{physics.samples}" shadowsize="{1024 * physics.shadows}"/>
   </visual>
   <default>
+    {joints}
     <geom contype="0" conaffinity="0" group="1"/>
     <default class="solid">
       <geom contype="1" conaffinity="1" friction="{solid}" {contact}/>
     </default>
     <default class="drawer">
-      <geom contype="2" conaffinity="1" friction="{drawer}" {contact}/>
+      <geom contype="2" conaffinity="1" friction="{fixed}" {contact}/>
+    </default>
+    <default class="fixture">
+      <geom contype="2" conaffinity="1" friction="{fixed}" {soft}/>
+    </default>
+    <default class="loose">
+      <geom contype="1" conaffinity="1" condim="6" friction="{loose}" {soft}/>
     </default>
   </default>"""
-
-
-def _drawer(scene: Scene, physics: Physics) -> str:
-    return f"""
-    <body name="cabinet">
-      <geom name="cabinet_left" type="box" size="0.085 0.006 0.055" pos="0.095 0.096 0.055"/>
-      <geom name="cabinet_right" type="box" size="0.085 0.006 0.055" pos="0.095 -0.096 0.055"/>
-      <geom name="cabinet_top" class="drawer" type="box" size="0.085 0.102 0.005"
-        pos="0.095 0 0.115"/>
-      <geom name="cabinet_back" type="box" size="0.005 0.1 0.055" pos="0.18 0 0.055"/>
-      <body name="drawer">
-        <joint name="drawer" type="slide" axis="-1 0 0" range="0 {TRAVEL_M}"
-          damping="{6 * physics.damping_scale}"
-          frictionloss="1.5" armature="0.2"/>
-        <inertial pos="0.08 0 0.05" mass="{scene.drawer_mass_kg}" diaginertia="0.002 0.002 0.002"/>
-        <geom name="drawer_front" class="drawer" type="box" size="0.006 0.088 0.042"
-          pos="0.006 0 0.055"/>
-        <geom name="drawer_floor" class="drawer" type="box" size="0.075 0.082 0.003"
-          pos="0.087 0 0.022"/>
-        <geom name="drawer_left" class="drawer" type="box" size="0.075 0.003 0.025"
-          pos="0.087 0.082 0.045"/>
-        <geom name="drawer_right" class="drawer" type="box" size="0.075 0.003 0.025"
-          pos="0.087 -0.082 0.045"/>
-        {_handle(scene, physics)}
-      </body>
-    </body>"""
-
-
-def _handle(scene: Scene, physics: Physics) -> str:
-    """Return the handle's geoms: a bar across the front plate and what holds it."""
-    x, z, radius_m = -HANDLE_GAP_M, HANDLE_HEIGHT_M, scene.handle_radius_m
-    half_m, post_m = scene.handle_half_length_m, scene.handle_half_length_m - 0.002
-    friction = ""
-    if scene.handle_friction != HOME.handle_friction:  # else the larger of both geoms' counts
-        friction = (
-            f'friction="{scene.handle_friction * physics.friction_scale} 0.01 0.001" priority="1"'
-        )
-    posts = {
-        "handle_post_a": (x, post_m, 0.0, post_m),
-        "handle_post_b": (x, -post_m, 0.0, -post_m),
-    }
-    bar = f'type="capsule" size="{radius_m}" fromto="{x} {-half_m} {z} {x} {half_m} {z}"'
-    if scene.handle_shape == "square":
-        bar = f'type="box" size="{radius_m} {half_m + radius_m} {radius_m}" pos="{x} 0 {z}"'
-    elif scene.handle_shape == "bow":
-        inner_m = 0.6 * half_m
-        bar = f'type="capsule" size="{radius_m}" fromto="{x} {-inner_m} {z} {x} {inner_m} {z}"'
-        posts = {
-            "handle_post_a": (x, inner_m, 0.0, half_m + 0.012),
-            "handle_post_b": (x, -inner_m, 0.0, -half_m - 0.012),
-        }
-    post_radius_m = radius_m if scene.handle_shape == "bow" else 0.005
-    geoms = [f'<geom name="handle_bar" class="drawer" {bar} {friction}/>']
-    geoms += [
-        f'<geom name="{name}" class="drawer" type="capsule" size="{post_radius_m}" '
-        f'fromto="{a_x} {a_y} {z} {b_x} {b_y} {z}" {friction}/>'
-        for name, (a_x, a_y, b_x, b_y) in posts.items()
-    ]
-    return "".join(geoms)
 
 
 def _arm(physics: Physics) -> str:

@@ -11,8 +11,10 @@ KEEP_OUT_M = ((0.0, -0.17), (0.45, 0.19))
 """Corners (x, y) of the part of the table above which hand and forearm work."""
 TABLE_M = ((0.14, -0.30), (0.80, 0.45))
 """Corners (x, y) of the part of the table where things may stand."""
-FIXTURE_M = ((-0.11, -0.115), (0.19, 0.115))
+CABINET_M = ((-0.11, -0.115), (0.19, 0.115))
 """Corners (x, y) of the open drawer and its cabinet, from the middle of the closed front plate."""
+SINK_M = ((-0.125, -0.185), (0.125, 0.185))
+"""Corners (x, y) of the sink's counter, from its middle."""
 _TRIES = 300
 
 
@@ -55,11 +57,12 @@ def _distance(at: FloatArray, box_m: tuple[tuple[float, float], tuple[float, flo
 
 
 def _distance_to_fixture(scene: Scene, at: FloatArray) -> float:
-    c, s = np.cos(scene.drawer_yaw_rad), np.sin(scene.drawer_yaw_rad)
-    offset = at - (scene.drawer_x_m, scene.drawer_y_m)
-    return _distance(
-        np.array([c * offset[0] + s * offset[1], c * offset[1] - s * offset[0]]), FIXTURE_M
-    )
+    box, middle, yaw_rad = CABINET_M, (scene.drawer_x_m, scene.drawer_y_m), scene.drawer_yaw_rad
+    if scene.cell == "sink":
+        box, middle, yaw_rad = SINK_M, (scene.sink_x_m, scene.sink_y_m), scene.sink_yaw_rad
+    c, s = np.cos(yaw_rad), np.sin(yaw_rad)
+    x, y = at - middle
+    return _distance(np.array([c * x + s * y, c * y - s * x]), box)
 
 
 def _is_seen(at: FloatArray, kind: str) -> bool:

@@ -7,6 +7,7 @@ from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.types import FloatArray, Observation, SafeAction
 from robot_agent.guard.session import TICK_NS, GuardSession
 from robot_agent.guard.state import Measured
+from robot_agent.sim.cells import cell_named
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.world import SimWorld
 
@@ -17,7 +18,7 @@ class SimRobot:
     def __init__(self, scene: Scene) -> None:
         """Build the world; call `reset` before each episode."""
         self.world = SimWorld(scene)
-        self.guard = GuardSession()
+        self.guard = GuardSession(cell_named(scene.cell).guard)
         self._now_ns = 0
 
     @property
@@ -30,6 +31,8 @@ class SimRobot:
     def reset(self, seed: int, task: str = "", scene: Scene | None = None) -> None:
         """Start an episode at the start state of `seed`, holding."""
         if scene is not None:
+            if scene.cell != self.world.scene.cell:
+                self.guard = GuardSession(cell_named(scene.cell).guard)
             self.world.scene = scene
         self.world.reset(seed, task)
         self._now_ns += TICK_NS

@@ -1,11 +1,9 @@
-"""Where the simulated arm stands: looks, camera, drawer; home, novel and broad scenes; tasks."""
+"""Where the simulated arm stands: looks, camera, drawer; home, novel and broad scenes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from robot_agent.core.errors import InputError
 from robot_agent.sim.textures import PLAIN, Texture
 from robot_agent.sim.things import Thing
 
@@ -15,8 +13,6 @@ OPEN_M, CLOSED_M = 0.105, 0.015
 """Opening from which the drawer counts as open, and up to which as closed."""
 START_OPENING_M = (0.035, 0.080)
 """Both tasks start half open, so that only the instruction tells them apart."""
-TASKS: Mapping[str, str] = {"open the drawer": "open", "close the drawer": "close"}
-"""Instruction to task name."""
 
 Color = tuple[float, float, float]
 
@@ -26,6 +22,8 @@ class Scene:
     """One place, and how much it varies from reset to reset."""
 
     name: str
+    cell: str = "table"
+    """What stands there: `table` (the demo's drawer), or AutoEval's `drawer` or `sink`."""
     camera_azimuth_rad: float = 0.0
     """Turn of the camera about the vertical through the table's centre, from the Bridge pose."""
     camera_elevation_rad: float = 0.0
@@ -36,19 +34,32 @@ class Scene:
     drawer_y_m: float = 0.02
     drawer_yaw_rad: float = 0.0
     rail_friction_n: float = 1.5
+    sink_x_m: float = 0.285
+    """Middle of the sink along base x."""
+    sink_y_m: float = 0.045
+    sink_yaw_rad: float = 0.0
+    object_half_length_m: float = 0.040
+    """Half the length of the toy."""
+    object_radius_m: float = 0.018
+    """Of its thin part; the fattest end has 7/6 of it."""
+    object_mass_kg: float = 0.05
+    object_friction: float = 1.0
+    """Sliding friction of rubber tips on the toy."""
     table: Color = (0.62, 0.47, 0.33)
     wall: Color = (0.75, 0.77, 0.78)
     cabinet: Color = (0.85, 0.83, 0.78)
     drawer: Color = (0.90, 0.88, 0.84)
     handle: Color = (0.20, 0.30, 0.65)
+    counter: Color = (0.80, 0.80, 0.78)
+    basin: Color = (0.15, 0.35, 0.75)
+    basket: Color = (0.95, 0.80, 0.10)
+    object_color: Color = (0.30, 0.08, 0.38)
     light: float = 0.8
     """Diffuse intensity."""
     light_direction: tuple[float, float, float] = (-0.3, 0.4, -1.0)
     jitter: float = 1.0
-    """Scale of the variation between resets: 7 mm of drawer position, 2 degrees of yaw, light."""
+    """Scale of the variation between resets: 7 mm of fixture position, 2 degrees of yaw, light."""
     start_opening_m: tuple[float, float] = field(default=START_OPENING_M)
-    cell: str = "drawer"
-    """The fixture before the arm: `drawer`, or `sink`."""
     light_color: Color = (1.0, 1.0, 1.0)
     ambient: float = 0.35
     """Light from everywhere."""
@@ -63,11 +74,6 @@ class Scene:
     drawer_mass_kg: float = 0.6
     object_shape: str = "eggplant"
     """`eggplant`, `carrot`, `corn`, `cucumber` or `banana`; in the sink's cell."""
-    object_color: Color = (0.27, 0.10, 0.32)
-    object_half_length_m: float = 0.045
-    object_radius_m: float = 0.018
-    object_mass_kg: float = 0.05
-    object_friction: float = 0.9
     distractors: tuple[Thing, ...] = ()
     """Things that stand about, out of the arm's way."""
     physics: str = "trainer"
@@ -76,16 +82,26 @@ class Scene:
     def varied(self, rng: np.random.Generator) -> "Scene":
         """Return this scene as one reset finds it."""
         shift = self.jitter * rng.uniform(-0.007, 0.007, 2)
+        turn_rad = self.jitter * rng.uniform(-0.035, 0.035)
         return replace(
             self,
             drawer_x_m=self.drawer_x_m + shift[0],
             drawer_y_m=self.drawer_y_m + shift[1],
-            drawer_yaw_rad=self.drawer_yaw_rad + self.jitter * rng.uniform(-0.035, 0.035),
+            drawer_yaw_rad=self.drawer_yaw_rad + turn_rad,
+            sink_x_m=self.sink_x_m + shift[0],
+            sink_y_m=self.sink_y_m + shift[1],
+            sink_yaw_rad=self.sink_yaw_rad + turn_rad,
             light=self.light * (1.0 + self.jitter * rng.uniform(-0.1, 0.1)),
         )
 
 
 HOME = Scene(name="home")
+CELL_SCENES = {
+    "table": HOME,
+    "drawer": Scene(name="drawer", cell="drawer", drawer_x_m=0.35, drawer_y_m=-0.03),
+    "sink": Scene(name="sink", cell="sink"),
+}
+"""Each cell as it stands at home."""
 NOVEL = {
     scene.name: scene
     for scene in (
@@ -136,17 +152,6 @@ NOVEL = {
 }
 
 
-def task_of(instruction: str) -> str:
-    """Return the task of an instruction; InputError when it is empty or of no known task."""
-    words = " ".join(instruction.lower().split())
-    if words not in TASKS:
-        raise InputError(
-            f"instruction '{instruction}' is of no task this robot knows. "
-            f"Choose one of: {', '.join(TASKS)}."
-        )
-    return TASKS[words]
-
-
 def broad_scene(rng: np.random.Generator) -> Scene:
     """Return a scene drawn far around home and the novel ones, to train world and judge on."""
 
@@ -174,4 +179,37 @@ def broad_scene(rng: np.random.Generator) -> Scene:
         light_direction=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.6, 0.6)), -1.0),
         jitter=0.0,
         start_opening_m=(0.0, TRAVEL_M),
+    )
+
+
+def broad_cell_scene(cell: str, rng: np.random.Generator) -> Scene:
+    """Return a scene drawn far around the home of a cell; the sink stays blue and yellow, roughly.
+
+    Fixtures move less than at the table, because the tool must reach them inside the cell's box.
+    """
+    scene = broad_scene(rng)
+    if cell == "table":
+        return scene
+
+    def near(color: Color) -> Color:
+        r, g, b = np.clip(np.array(color) + rng.uniform(-0.15, 0.15, 3), 0.0, 1.0)
+        return (float(r), float(g), float(b))
+
+    home = CELL_SCENES[cell]
+    return replace(
+        scene,
+        cell=cell,
+        drawer_x_m=float(rng.uniform(0.338, 0.356)),
+        drawer_y_m=float(rng.uniform(-0.06, 0.0)),
+        drawer_yaw_rad=float(rng.uniform(-0.12, 0.12)),
+        sink_x_m=home.sink_x_m + float(rng.uniform(-0.012, 0.012)),
+        sink_y_m=home.sink_y_m + float(rng.uniform(-0.012, 0.012)),
+        sink_yaw_rad=float(rng.uniform(-0.08, 0.08)),
+        object_mass_kg=float(rng.uniform(0.03, 0.08)),
+        object_friction=float(rng.uniform(0.8, 1.2)),
+        object_radius_m=float(rng.uniform(0.016, 0.019)),
+        counter=near(home.counter),
+        basin=near(home.basin),
+        basket=near(home.basket),
+        object_color=near(home.object_color),
     )

@@ -112,7 +112,7 @@ def _wall_look(scene: Scene, severity: float, rng: np.random.Generator) -> dict[
 
 def _object_shape(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
     """Take another shape with a chance of `severity`; a toy has the colour that is its own."""
-    if scene.cell == "drawer":
+    if scene.cell != "sink":
         others = [shape for shape in HANDLES if shape != scene.handle_shape]
         handle = others[int(rng.integers(len(others)))]
         return {"handle_shape": handle} if rng.random() < severity else {}
@@ -122,7 +122,7 @@ def _object_shape(scene: Scene, severity: float, rng: np.random.Generator) -> di
 
 
 def _object_colour(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
-    if scene.cell != "drawer":
+    if scene.cell == "sink":
         toy = _pick(rng, TOY_COLORS)
         return {"object_color": _blend(scene.object_color, toy, severity)}
     cabinet, drawer, handle = _pick(rng, FRONTS)
@@ -135,7 +135,7 @@ def _object_colour(scene: Scene, severity: float, rng: np.random.Generator) -> d
 
 def _object_size(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
     length, thickness = _between(rng, -0.22, 0.12), _between(rng, -0.25, 0.25)
-    if scene.cell != "drawer":
+    if scene.cell == "sink":
         return {
             "object_half_length_m": scene.object_half_length_m * (1.0 + severity * length),
             "object_radius_m": scene.object_radius_m * (1.0 + severity * 0.6 * thickness),
@@ -147,16 +147,21 @@ def _object_size(scene: Scene, severity: float, rng: np.random.Generator) -> dic
 
 
 def _fixture_pose(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "drawer_x_m": scene.drawer_x_m + severity * _between(rng, -0.035, 0.025),
-        "drawer_y_m": scene.drawer_y_m + severity * _between(rng, -0.07, 0.055),
-        "drawer_yaw_rad": scene.drawer_yaw_rad + severity * _between(rng, -0.24, 0.24),
-    }
+    """Move the fixture; less in the twin, whose tool must reach it inside AutoEval's box."""
+    x, y, yaw = _between(rng, -1.0, 1.0), _between(rng, -1.0, 1.0), _between(rng, -1.0, 1.0)
+    if scene.cell == "table":
+        x, y, yaw = 0.030 * x - 0.005, 0.0625 * y - 0.0075, 0.24 * yaw
+        reach = {"drawer_x_m": x, "drawer_y_m": y, "drawer_yaw_rad": yaw}
+    elif scene.cell == "drawer":
+        reach = {"drawer_x_m": 0.009 * x, "drawer_y_m": 0.03 * y, "drawer_yaw_rad": 0.12 * yaw}
+    else:
+        reach = {"sink_x_m": 0.012 * x, "sink_y_m": 0.012 * y, "sink_yaw_rad": 0.08 * yaw}
+    return {name: getattr(scene, name) + severity * change for name, change in reach.items()}
 
 
 def _friction(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
     change = 1.0 + severity * _between(rng, -0.4, 0.6)
-    if scene.cell != "drawer":
+    if scene.cell == "sink":
         return {"object_friction": scene.object_friction * change}
     return {
         "rail_friction_n": scene.rail_friction_n * change,
@@ -166,7 +171,7 @@ def _friction(scene: Scene, severity: float, rng: np.random.Generator) -> dict[s
 
 def _mass(scene: Scene, severity: float, rng: np.random.Generator) -> dict[str, Any]:
     change = 2.0 ** (severity * _between(rng, -1.0, 1.0))
-    if scene.cell != "drawer":
+    if scene.cell == "sink":
         return {"object_mass_kg": scene.object_mass_kg * change}
     return {"drawer_mass_kg": scene.drawer_mass_kg * change}
 

@@ -10,11 +10,14 @@ from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
 from robot_agent.core.geometry import rotation_from_vector
 from robot_agent.core.types import FloatArray, ImageArray, Observation
+from robot_agent.sim import loose, starts
 from robot_agent.sim.lens import expose
 from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf, textures
 from robot_agent.sim.physics import Physics, physics_named
-from robot_agent.sim.scenes import CLOSED_M, OPEN_M, Scene
+from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import find_task
 from robot_agent.sim.textures import pixels
+from robot_agent.sim.truth import Truth, read_truth
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -37,6 +40,8 @@ TICK_S = 0.02
 PROFILE_S = 0.25
 """Servo time profile that Bridge streams with: 1.25 x 0.2 s."""
 PWM_LIMIT = 350.0
+_SETTLE_S = 0.3
+"""After this an eggplant put down by hand has stopped rocking."""
 MODEL_SIZE_PX = 64
 """Edge of the square pictures that the tiny models see."""
 TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
@@ -44,7 +49,7 @@ TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
 
 
 class SimWorld:
-    """One simulated arm before one drawer. Not thread-safe; rendering keeps its own GL context.
+    """One simulated arm in one cell. Not thread-safe; rendering keeps its own GL context.
 
     Positions are in base_link; the table is the plane z = 0.
     """
@@ -78,12 +83,11 @@ class SimWorld:
             first = int(self._model.texture(name).adr[0])
             flat = pixels(texture).ravel()
             self._model.tex_data[first : first + flat.size] = flat
-        names = (*wx250s.JOINT_NAMES, *wx250s.FINGER_NAMES, "drawer")
-        self._qpos = {name: int(self._model.joint(name).qposadr[0]) for name in names}
+        joints = [self._model.joint(index) for index in range(self._model.njnt)]
+        self._qpos = {joint.name: int(joint.qposadr[0]) for joint in joints}
         self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
-        self._joint_dof = np.array(
-            [int(self._model.joint(name).dofadr[0]) for name in wx250s.JOINT_NAMES]
-        )
+        arm = [self._model.joint(name) for name in wx250s.JOINT_NAMES]
+        self._joint_dof = np.array([int(joint.dofadr[0]) for joint in arm])
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -104,49 +108,58 @@ class SimWorld:
 
     @property
     def drawer_m(self) -> float:
-        """True opening of the drawer; neither policy nor judge sees it."""
-        return float(self._data.qpos[self._qpos["drawer"]])
+        """True opening of the drawer, 0 where there is none; neither policy nor judge sees it."""
+        return self.truth.drawer_m
 
     @property
     def tool_m(self) -> FloatArray:
         """True tool position (3,), from MuJoCo's own kinematics."""
         return np.array(self._data.site("tool").xpos)
 
+    @property
+    def truth(self) -> Truth:
+        """What is really so at this moment."""
+        return read_truth(self._model, self._data)
+
     def success(self, task: str) -> bool:
-        """Return whether the drawer is where the task wants it."""
-        return self.drawer_m >= OPEN_M if task == "open" else self.drawer_m <= CLOSED_M
+        """Return whether this moment solves a task of this cell, given by name or instruction."""
+        return find_task(self.scene.cell, task).is_solved(self.truth)
 
     # --- reset -----------------------------------------------------------------------------------
 
     def reset(self, seed: int, task: str = "") -> None:
-        """Put scene, drawer and arm where `seed` says; the same for every task."""
-        del task  # both tasks share their start states, so that the instruction matters
+        """Put scene, objects and arm where `seed` says.
+
+        The table starts its two tasks alike, so that the instruction matters; the twin starts a
+        task as AutoEval does, and without a task wherever its objects can be.
+        """
         rng = np.random.default_rng(seed)
         varied = self.scene.varied(rng)
         self._compile(varied)
         mujoco.mj_resetData(self._model, self._data)
         _dress(self._model, varied, self.physics)
-        self._data.qpos[self._qpos["drawer"]] = rng.uniform(*self.scene.start_opening_m)
-        joints = self._start_joints(rng) - self._encoder_offset_rad
+        start = find_task(varied.cell, task) if task else None
+        if "drawer" in self._qpos:
+            self._data.qpos[self._qpos["drawer"]] = rng.uniform(*starts.opening_m(varied, start))
+        else:
+            self._data.qpos[self._qpos["object"] :][:7] = starts.object_pose(varied, start, rng)
+        joints = starts.joints(varied.cell, rng) - self._encoder_offset_rad
         self._data.qpos[self._joint_qpos] = joints
         for finger in wx250s.FINGER_NAMES:
             self._data.qpos[self._qpos[finger]] = wx250s.FINGER_OPEN_M
         self._setpoint, self._setpoint_speed = joints.copy(), np.zeros(6)
         self._goal, self._goal_elapsed_s = joints.copy(), PROFILE_S
         self._late = deque([(joints + self._encoder_offset_rad, 0.0)] * self.physics.delay_ticks)
+        if "object" in self._qpos:
+            self._settle()
         self._seed, self.ticks = seed, 0
         mujoco.mj_forward(self._model, self._data)
 
-    def _start_joints(self, rng: np.random.Generator) -> FloatArray:
-        """Draw a start pose above the table before the drawer, pointing down."""
-        low, high = np.array([0.15, -0.09, 0.16]), np.array([0.22, 0.09, 0.22])
-        for _ in range(100):
-            p = rng.uniform(low, high)
-            seed = np.array([np.arctan2(p[1], p[0]), -0.6, 0.4, 0.0, 1.7, 0.0])
-            joints = wx250s.inverse(wx250s.pose_at(p), seed, max_iterations=100)
-            if joints is not None:
-                return joints
-        raise SimulationError("no start pose could be reached; check the start box in world.py")
+    def _settle(self) -> None:
+        """Let what is loose come to rest."""
+        self._data.ctrl[:6] = self._setpoint
+        for _ in range(round(_SETTLE_S / self.physics.timestep_s)):
+            mujoco.mj_step(self._model, self._data)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -243,25 +256,29 @@ class SimWorld:
 
 
 def _dress(model: Any, scene: Scene, physics: Physics) -> None:
-    """Change colours, light, camera and drawer of the compiled model in place."""
-    colors = {"table": scene.table, "wall": scene.wall}
+    """Change colours, light, camera and fixture of the compiled model in place."""
+    colors = {
+        "table": scene.table,
+        "wall": scene.wall,
+        "cabinet": scene.cabinet,
+        "drawer": scene.drawer,
+        "handle": scene.handle,
+        "counter": scene.counter,
+        "basin": scene.basin,
+        "basket": scene.basket,
+        "object": scene.object_color,
+    }
     for index in range(model.ngeom):
-        name = model.geom(index).name
-        part = name.split("_")[0]
-        color = colors.get(part) or {
-            "cabinet": scene.cabinet,
-            "drawer": scene.drawer,
-            "handle": scene.handle,
-        }.get(part)
+        color = colors.get(model.geom(index).name.split("_")[0])
         if color is not None:
             model.geom(index).rgba[:3] = color
-    cabinet = model.body("cabinet")
-    cabinet.pos[:] = (scene.drawer_x_m, scene.drawer_y_m, 0.0)
-    half = scene.drawer_yaw_rad / 2.0
-    cabinet.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
-    model.dof_frictionloss[model.joint("drawer").dofadr[0]] = (
-        scene.rail_friction_n * physics.friction_scale
-    )
+    if scene.cell == "sink":
+        _put(model.body("sink"), (scene.sink_x_m, scene.sink_y_m), scene.sink_yaw_rad)
+        loose.dress(model, scene, physics)
+    else:
+        _put(model.body("cabinet"), (scene.drawer_x_m, scene.drawer_y_m), scene.drawer_yaw_rad)
+        rail = model.joint("drawer").dofadr[0]
+        model.dof_frictionloss[rail] = scene.rail_friction_n * physics.friction_scale
     sun = model.light("sun")
     tint, scattered = np.array(scene.light_color), physics.scattered * scene.light
     sun.diffuse[:] = (scene.light - scattered) * tint
@@ -271,6 +288,13 @@ def _dress(model: Any, scene: Scene, physics: Physics) -> None:
     # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
     sun.pos[:] = TABLE_CENTER_M - 0.5 * sun.dir
     _place_camera(model, scene)
+
+
+def _put(body: Any, at_m: tuple[float, float], yaw_rad: float) -> None:
+    """Put a fixture on the table."""
+    body.pos[:] = (*at_m, 0.0)
+    half = yaw_rad / 2.0
+    body.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
 
 
 def _place_camera(model: Any, scene: Scene) -> None:

@@ -14,10 +14,11 @@ from robot_agent.core.errors import ConfigError, InputError, RobotAgentError, Si
 from robot_agent.evaluate.comparison import FIRST_SEED, NUM_BLOCKS, compare, seeds_of
 from robot_agent.evaluate.outcomes import Comparison
 from robot_agent.evaluate.sequential import SequentialTest
-from robot_agent.evaluate.suites import BLOCK_SEEDS, Cell, Suite
+from robot_agent.evaluate.suites import BLOCK_SEEDS, Assignment, Suite
 from robot_agent.evaluate.trial_journal import TrialRecord
 from robot_agent.evaluate.trial_workers import SimRunner
-from robot_agent.sim.scenes import HOME, NOVEL, TASKS
+from robot_agent.sim.scenes import HOME, NOVEL
+from robot_agent.sim.tasks import TABLE
 from tests.evaluate.reaching_policy import load_reaching
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,13 +26,13 @@ OPEN = "open the drawer"
 
 
 def suite(trials=2, max_steps=2, scenes=(HOME,), instruction=OPEN):
-    cells = tuple(Cell(scene, instruction, max_steps) for scene in scenes)
-    return Suite(name="test", cells=cells, trials=trials)
+    assignments = tuple(Assignment(scene, instruction, max_steps) for scene in scenes)
+    return Suite(name="test", assignments=assignments, trials=trials)
 
 
-def run(policies, journal, cells=None, *, workers=1, **keywords):
+def run(policies, journal, suite_=None, *, workers=1, **keywords):
     runner = SimRunner(policies, load_reaching, workers=workers)
-    return compare(policies, runner, cells or suite(), journal=journal, **keywords)
+    return compare(policies, runner, suite_ or suite(), journal=journal, **keywords)
 
 
 @pytest.fixture
@@ -160,7 +161,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(policies, tmp_p
         suite(instruction="sing")
     with pytest.raises(ConfigError, match="no two scenes of one name"):
         suite(scenes=(HOME, replace(NOVEL["kitchen"], name="home")))
-    with pytest.raises(ConfigError, match="at least one cell"):
+    with pytest.raises(ConfigError, match="at least one assignment"):
         suite(scenes=())
     with pytest.raises(ConfigError, match="comparison of no policies"):
         run({}, journal)
@@ -200,12 +201,16 @@ def test_a_trial_of_the_first_version_of_the_journal_counts(policies, tmp_path):
 def test_no_seed_of_an_evaluation_is_one_of_training():
     recordings = {recording * 1_000_003 for recording in range(50)}
     for scene in ("home", *NOVEL):
-        for instruction in TASKS:
+        for instruction in (task.instruction for task in TABLE):
             seeds = seeds_of(scene, instruction, BLOCK_SEEDS)
             assert seeds[0] >= FIRST_SEED
             assert seeds[-1] < FIRST_SEED + NUM_BLOCKS * BLOCK_SEEDS < 1_000_003
             assert not recordings & set(seeds)
-    starts = [seeds_of(s, i, 1)[0] for s in ("home", *NOVEL) for i in TASKS]
+    starts = [
+        seeds_of(s, i, 1)[0]
+        for s in ("home", *NOVEL)
+        for i in (task.instruction for task in TABLE)
+    ]
     assert len(set(starts)) == len(starts)
 
 

@@ -10,7 +10,7 @@ from robot_agent.evaluate import trial_clips
 from robot_agent.evaluate.evaluation_page import write_page
 from robot_agent.evaluate.outcomes import Comparison, EarlyStop
 from robot_agent.evaluate.sequential import SequentialTest
-from robot_agent.evaluate.suites import Cell, Suite
+from robot_agent.evaluate.suites import Assignment, Suite
 from robot_agent.evaluate.trial_clips import Pictures, run_again, small, worth_showing
 from robot_agent.sim.scenes import HOME
 from tests.evaluate.reaching_policy import load_reaching
@@ -63,7 +63,7 @@ def test_failures_are_shown_in_turn_and_bounded(monkeypatch):
 @pytest.mark.parametrize("outcome", ["failure", "abort"])
 def test_a_simulated_failure_is_run_again_for_its_clip(tmp_path, outcome):
     (tmp_path / "far.txt").write_text("0.02")
-    suite = Suite(name="s", cells=(Cell(HOME, OPEN),))
+    suite = Suite(name="s", assignments=(Assignment(HOME, OPEN, 30),))
     failed = replace(record("far", 50_000, False), outcome=outcome, max_steps=4)
     pictures = run_again(
         worth_showing(Comparison(("far",), (failed,))), {"far": tmp_path / "far.txt"},

@@ -14,7 +14,7 @@ from robot_agent.evaluate.comparison import compare
 from robot_agent.evaluate.judging import judge_report
 from robot_agent.evaluate.outcomes import Comparison, group_rates, summary
 from robot_agent.evaluate.sequential import SequentialTest
-from robot_agent.evaluate.suites import Cell, Suite, suite_named
+from robot_agent.evaluate.suites import Assignment, Suite, suite_named
 from robot_agent.sim.scenes import HOME, NOVEL
 from tests.evaluate.fake_runner import FakeRunner
 from tests.evaluate.test_comparison import OPEN, lines, record
@@ -31,8 +31,8 @@ def policies(tmp_path):
 
 
 def suite(trials, others=()):
-    cells = (Cell(HOME, OPEN), Cell(HOME, "close the drawer"))
-    return Suite(name="test", cells=cells, others=others, trials=trials)
+    assignments = (Assignment(HOME, OPEN, 30), Assignment(HOME, "close the drawer", 30))
+    return Suite(name="test", assignments=assignments, others=others, trials=trials)
 
 
 def test_an_abort_is_repeated_and_is_no_failure(policies, tmp_path):
@@ -86,7 +86,7 @@ def test_a_comparison_that_knows_enough_stops_and_goes_on_to_the_same_end(polici
 
 
 def test_what_shows_forgetting_is_in_no_pooled_number_and_in_no_early_stop(policies, tmp_path):
-    others = (Cell(NOVEL["kitchen"], OPEN),)
+    others = (Assignment(NOVEL["kitchen"], OPEN, 30),)
 
     def outcome_of(job, _):
         is_other = job.scene.name == "kitchen"
@@ -214,12 +214,12 @@ def test_a_calibrated_judge_has_a_small_calibration_error(rng):
 
 def test_suites_have_names():
     table = suite_named("table", trials=3)
-    assert len(table.cells) == 8
+    assert len(table.assignments) == 8
     assert suite_named("kitchen", others="table").others == tuple(
-        cell for cell in table.cells if cell.scene.name != "kitchen"
+        cell for cell in table.assignments if cell.scene.name != "kitchen"
     )
     only = suite_named("home,study", instructions=["Open the  drawer"], max_steps=9)
-    assert [cell.name for cell in only.cells] == [f"home: {OPEN}", f"study: {OPEN}"]
-    assert only.cells[0].max_steps == 9
+    assert [cell.name for cell in only.assignments] == [f"home: {OPEN}", f"study: {OPEN}"]
+    assert only.assignments[0].max_steps == 9
     with pytest.raises(InputError, match="'attic' is unknown"):
         suite_named("attic")

@@ -9,11 +9,11 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.evaluate.comparison import compare
 from robot_agent.evaluate.judging import ClipJudge
 from robot_agent.evaluate.success import JudgeDecision, OperatorKeys, SimulatorTruth
-from robot_agent.evaluate.suites import Cell, Suite
+from robot_agent.evaluate.suites import Assignment, Suite
 from robot_agent.ros.trial_runner import RosRunner
 from robot_agent.sim.scenes import HOME
 
-SUITE = Suite(name="test", cells=(Cell(HOME, "open the drawer"),), trials=2)
+SUITE = Suite(name="test", assignments=(Assignment(HOME, "open the drawer", 30),), trials=2)
 VERSIONS = {"old": "v0001-aaaa", "new": "v0002-bbbb"}
 
 

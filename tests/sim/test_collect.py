@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from robot_agent.sim.collect import collect_demonstrations, collect_play, save_recording
+from robot_agent.sim.collect import collect_demonstrations, collect_play
+from robot_agent.sim.recordings import save_recording
 
 
 @pytest.fixture(scope="module")
