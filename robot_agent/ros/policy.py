@@ -180,10 +180,11 @@ class PolicyNode(LifecycleNode):
         """Run one episode; in its own thread. A refusal is a result, not an exception."""
         assert self._runner is not None
         request, result = goal.request, RunTask.Result(outcome="abort")
+        result.weights_version = self._runner.slot.active.version  # until another has acted
 
         def on_step(step: int, proposal: Proposal) -> None:
             feedback = RunTask.Feedback(step=step, state="running")
-            feedback.weights_version = proposal.weights_version
+            feedback.weights_version = result.weights_version = proposal.weights_version
             goal.publish_feedback(feedback)
 
         try:
@@ -199,7 +200,6 @@ class PolicyNode(LifecycleNode):
             result.outcome = "abort" if reason else "unknown"
         except RobotAgentError as error:
             result.message = str(error)
-        result.weights_version = self._runner.slot.active.version
         result.success = result.outcome != "abort"
         self._runner.status.message = result.message
         return result

@@ -122,6 +122,7 @@ class PolicyRunner:
             reason[0] = str(error)
         finally:
             self.status.instruction = ""
+            self.slot.swap_at_boundary()  # an offer that came during the last chunk
             self._lock.release()
         return steps[0], reason[0]
 

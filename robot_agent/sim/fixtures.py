@@ -117,7 +117,7 @@ def _sink() -> str:
       {_container(BASKET, "basket", 'rgba="0.95 0.80 0.10 1"')}
     </body>
     <body name="object">
-      <freejoint name="object"/>
+      <joint name="object" type="free" damping="2e-5" armature="1e-5"/>
       <inertial pos="0 0 0" mass="0.05" diaginertia="1e-5 2e-5 2e-5"/>
       <geom name="object_body" class="loose" type="capsule" size="0.018"
         fromto="-0.022 0 0 0.022 0 0" {_PURPLE}/>

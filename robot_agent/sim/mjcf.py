@@ -97,13 +97,16 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
     </body>
   </worldbody>
   <actuator>
-    {_actuators(physics)}
+    {_actuators(physics, _TORQUES_NM if is_sink else (0.0,) * 6)}
   </actuator>
   {_RACK if is_sink else ""}
 </mujoco>
 """
 
 
+_TORQUES_NM = (4.1, 8.2, 8.2, 4.1, 4.1, 1.5)
+"""Stall torques of XM430-W350, two of them at shoulder and elbow, and XL430. At the sink servos
+without a limit squeeze a light object until the contact bursts."""
 _TABLE = 'class="fixture"'
 """In the sink's cell something loose may fall on the table."""
 _RACK = """<equality>
@@ -118,13 +121,15 @@ def _settings(scene: Scene, physics: Physics) -> str:
     contact = f'solref="{_words(physics.solref)}" solimp="{_words(physics.solimp)}"'
     # Softer, so that what is grasped neither slips nor jumps.
     soft = f'solref="{1.5 * physics.solref[0]} {physics.solref[1]}"'
-    flags = joints = ""
+    integrator, flags, joints = physics.integrator, "", ""
     if scene.cell == "sink":
+        # The others leave out gyroscopic terms, so that a light object spins up when squeezed.
+        integrator = "implicit"
         flags = '<flag midphase="disable"/>'  # it knows the object only at its compiled size
         # Stiffer ends: fingers that press on a wall must not be spread by it.
         joints = '<joint solreflimit="0.008 1" solimplimit="0.95 0.99 0.001"/>'
     return f"""  <compiler angle="radian" autolimits="true"/>
-  <option timestep="{physics.timestep_s}" integrator="{physics.integrator}" cone="{physics.cone}"
+  <option timestep="{physics.timestep_s}" integrator="{integrator}" cone="{physics.cone}"
     impratio="{physics.impratio}">{flags}</option>
   <visual>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.15 0.15 0.15" specular="0 0 0"/>
@@ -181,12 +186,12 @@ def _hand(physics: Physics) -> str:
       <site name="tool" pos="0.093575 0 0" rgba="0 0 0 0"/>"""
 
 
-def _actuators(physics: Physics) -> str:
-    lines = [
-        f'<position name="{name}" joint="{name}" kp="{kp * physics.kp_scale}" '
-        f'kv="{kv * physics.kv_scale}"/>'
-        for name, kp, kv in zip(JOINT_NAMES, _KP, _KV, strict=True)
-    ]
+def _actuators(physics: Physics, torques_nm: tuple[float, ...]) -> str:
+    lines = []
+    for name, kp, kv, torque in zip(JOINT_NAMES, _KP, _KV, torques_nm, strict=True):
+        limit = f' forcerange="{-torque} {torque}"' if torque else ""
+        gains = f'kp="{kp * physics.kp_scale}" kv="{kv * physics.kv_scale}"'
+        lines.append(f'<position name="{name}" joint="{name}" {gains}{limit}/>')
     lines += [f'<motor name="{name}" joint="{name}" gear="1"/>' for name in _FINGERS]
     return "\n    ".join(lines)
 

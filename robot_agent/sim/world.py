@@ -8,11 +8,10 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
-from robot_agent.core.geometry import rotation_from_vector
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.sim import loose, starts
+from robot_agent.sim import starts
 from robot_agent.sim.lens import expose
-from robot_agent.sim.mjcf import CAMERA_LOOK, CAMERA_POSITION_M, build_mjcf, textures
+from robot_agent.sim.mjcf import build_mjcf, textures
 from robot_agent.sim.physics import Physics, physics_named
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
@@ -32,6 +31,7 @@ def _no_rendering(error: BaseException) -> SimulationError:
 try:  # the rendering backend must be chosen before the import, which refuses an unknown one
     import mujoco
 
+    from robot_agent.sim.dressing import dress
     from robot_agent.sim.rendering import adopt, choose_effects
 except (RuntimeError, AttributeError, ImportError, OSError) as error:
     raise _no_rendering(error) from error
@@ -42,10 +42,14 @@ PROFILE_S = 0.25
 PWM_LIMIT = 350.0
 _SETTLE_S = 0.3
 """After this an eggplant put down by hand has stopped rocking."""
+_UNSTABLE = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+)
+"""After these the library starts from zero again, silently but for a log file."""
 MODEL_SIZE_PX = 64
 """Edge of the square pictures that the tiny models see."""
-TABLE_CENTER_M = np.array([0.332, 0.0235, 0.0])
-"""Where the Bridge camera's axis meets the table."""
 
 
 class SimWorld:
@@ -137,7 +141,7 @@ class SimWorld:
         varied = self.scene.varied(rng)
         self._compile(varied)
         mujoco.mj_resetData(self._model, self._data)
-        _dress(self._model, varied, self.physics)
+        dress(self._model, varied, self.physics)
         start = find_task(varied.cell, task) if task else None
         if "drawer" in self._qpos:
             self._data.qpos[self._qpos["drawer"]] = rng.uniform(*starts.opening_m(varied, start))
@@ -181,6 +185,11 @@ class SimWorld:
             self._data.ctrl[:6] = self._setpoint
             mujoco.mj_step(self._model, self._data)
         self.ticks += 1
+        if any(self._data.warning[kind].number for kind in _UNSTABLE):
+            raise SimulationError(
+                f"simulation became unstable in tick {self.ticks} of scene '{self.scene.name}': "
+                f"its state is worthless. Soften the scene's contacts, or report the seed."
+            )
 
     def _plan(self, goal: FloatArray) -> None:
         """Plan a cubic from the present setpoint and speed to `goal` at rest."""
@@ -253,62 +262,3 @@ class SimWorld:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-
-
-def _dress(model: Any, scene: Scene, physics: Physics) -> None:
-    """Change colours, light, camera and fixture of the compiled model in place."""
-    colors = {
-        "table": scene.table,
-        "wall": scene.wall,
-        "cabinet": scene.cabinet,
-        "drawer": scene.drawer,
-        "handle": scene.handle,
-        "counter": scene.counter,
-        "basin": scene.basin,
-        "basket": scene.basket,
-        "object": scene.object_color,
-    }
-    for index in range(model.ngeom):
-        color = colors.get(model.geom(index).name.split("_")[0])
-        if color is not None:
-            model.geom(index).rgba[:3] = color
-    if scene.cell == "sink":
-        _put(model.body("sink"), (scene.sink_x_m, scene.sink_y_m), scene.sink_yaw_rad)
-        loose.dress(model, scene, physics)
-    else:
-        _put(model.body("cabinet"), (scene.drawer_x_m, scene.drawer_y_m), scene.drawer_yaw_rad)
-        rail = model.joint("drawer").dofadr[0]
-        model.dof_frictionloss[rail] = scene.rail_friction_n * physics.friction_scale
-    sun = model.light("sun")
-    tint, scattered = np.array(scene.light_color), physics.scattered * scene.light
-    sun.diffuse[:] = (scene.light - scattered) * tint
-    model.vis.headlight.ambient[:] = (scene.ambient + 0.7 * scattered) * tint
-    direction = np.array(scene.light_direction)
-    sun.dir[:] = direction / np.linalg.norm(direction)
-    # Shadows begin here: above arm and fixture, but past the wall, which shall throw none.
-    sun.pos[:] = TABLE_CENTER_M - 0.5 * sun.dir
-    _place_camera(model, scene)
-
-
-def _put(body: Any, at_m: tuple[float, float], yaw_rad: float) -> None:
-    """Put a fixture on the table."""
-    body.pos[:] = (*at_m, 0.0)
-    half = yaw_rad / 2.0
-    body.quat[:] = (np.cos(half), 0.0, 0.0, np.sin(half))
-
-
-def _place_camera(model: Any, scene: Scene) -> None:
-    offset = np.array(CAMERA_POSITION_M) - TABLE_CENTER_M
-    turn = rotation_from_vector(np.array([0.0, 0.0, scene.camera_azimuth_rad]))
-    side = np.cross([0.0, 0.0, 1.0], offset)
-    tilt = rotation_from_vector(-side / np.linalg.norm(side) * scene.camera_elevation_rad)
-    turned = turn @ tilt
-    forward = turned @ (np.array(CAMERA_LOOK) / np.linalg.norm(CAMERA_LOOK))
-    camera = model.camera("bridge")
-    camera.pos[:] = TABLE_CENTER_M + scene.camera_distance * (turned @ offset)
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(right, forward), -forward], axis=1)
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, axes.flatten())
-    camera.quat[:] = quaternion

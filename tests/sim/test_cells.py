@@ -148,7 +148,7 @@ def test_the_first_action_takes_the_tool_from_the_reset_pose_into_the_drawers_bo
 
 
 def test_only_friction_and_the_fingers_rack_act_on_the_eggplant():
-    model = mujoco.MjModel.from_xml_string(build_mjcf("sink"))
+    model = mujoco.MjModel.from_xml_string(build_mjcf(CELL_SCENES["sink"]))
     assert (model.nmocap, model.ntendon, model.neq) == (0, 0, 1)
     assert model.eq_type[0] == mujoco.mjtEq.mjEQ_JOINT
     coupled = {model.joint(int(index)).name for index in (model.eq_obj1id[0], model.eq_obj2id[0])}
