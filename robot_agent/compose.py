@@ -35,7 +35,7 @@ def load_policy(bundle: Path) -> Policy:
     from robot_agent.release.bundle_reader import read_bundle
     from robot_agent.release.signing import load_keyring
 
-    found = read_bundle(bundle, load_keyring(find_keyring(bundle)))
+    found = read_bundle(bundle, load_keyring(find_keyring(bundle)), allow_retired=True)
     instructions = tuple(found.manifest.provenance["instructions"])
     return TinyVla(
         policy_of(found), instructions, version=found.label, normalization=found.normalization
