@@ -41,7 +41,9 @@ def register(group: "Commands") -> None:
     veto.add_argument("--reason", required=True, help="why; it is kept in the journal")
     keys = add_command(group, "keys", "list the trusted keys; add one or retire one", _keys)
     keys.add_argument("--sign-with", type=Path, metavar="PEM", help="the operator's private key")
-    keys.add_argument("--add", type=Path, metavar="PEM", help="private key of a new signer")
+    keys.add_argument(
+        "--add", type=Path, metavar="PEM", help="key of a new signer; made if missing"
+    )
     keys.add_argument("--role", choices=("trainer", "operator"), default="trainer")
     keys.add_argument("--retire", action="append", default=[], metavar="ID", help="key to retire")
     for parser in (diff, gc, out, take, veto, keys):
@@ -157,14 +159,15 @@ def _rotate(
     arguments: argparse.Namespace, path: Path, keyring: "Keyring"
 ) -> "dict[str, TrustedKey]":
     from robot_agent.release.rotation import apply_change, make_change
-    from robot_agent.release.signing import TrustedKey, load_key
+    from robot_agent.release.signing import TrustedKey, create_key, load_key
 
     remedy = "Name the operator's private key."
     if arguments.sign_with is None:
         raise ConfigError(f"--sign-with is missing: a change of keys must be signed. {remedy}")
     operator = load_key(existing_file(arguments.sign_with, "the operator's key", remedy))
-    added = (
-        [TrustedKey(load_key(arguments.add).public_raw, arguments.role)] if arguments.add else []
-    )
+    added = []
+    if arguments.add is not None:
+        key = load_key(arguments.add) if arguments.add.exists() else create_key(arguments.add)
+        added.append(TrustedKey(key.public_raw, arguments.role))
     change = make_change(keyring, operator, add=added, retire=arguments.retire)
     return apply_change(path, *change)

@@ -113,14 +113,25 @@ def read_manifest(
                 raise BundleRejectedError(name, "file set", f"without {file}", f"with {file}")
         signed = _read_plain(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
         signature = _read_plain(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
-    manifest = parse_manifest(signed, name)
+    return verify_manifest(signed, signature, keyring, name, allow_retired=allow_retired)
+
+
+def verify_manifest(
+    signed: bytes, signature: bytes, keyring: Keyring, bundle: str, *, allow_retired: bool = False
+) -> tuple[Manifest, str]:
+    """Return the manifest that `signed` spells and the role of the trusted key that signed it.
+
+    Raises:
+        BundleRejectedError: It is spelled wrong, or not signed by a trusted key.
+    """
+    manifest = parse_manifest(signed, bundle)
     key = keyring.get(manifest.key_id)
     if key is None:
-        raise BundleRejectedError(name, "signature key", manifest.key_id, "a trusted key")
+        raise BundleRejectedError(bundle, "signature key", manifest.key_id, "a trusted key")
     if key.is_retired and not allow_retired:
-        raise BundleRejectedError(name, "signature key", f"{manifest.key_id}, retired", "in use")
+        raise BundleRejectedError(bundle, "signature key", f"{manifest.key_id}, retired", "in use")
     if not key.has_signed(signed, signature):
-        raise BundleRejectedError(name, "signature", "invalid", f"by key {manifest.key_id}")
+        raise BundleRejectedError(bundle, "signature", "invalid", f"by key {manifest.key_id}")
     return manifest, key.role
 
 

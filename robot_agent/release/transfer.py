@@ -61,8 +61,8 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
                     else:
                         with (folder / name).open("rb") as content:
                             _add(archive, name, content)
-            with staging.open("rb") as file:
-                os.fsync(file.fileno())
+            with staging.open("rb") as written:
+                os.fsync(written.fileno())
             staging.rename(target)
             sync_folder(target.parent)
         finally:

@@ -19,7 +19,7 @@ def test_a_published_update_takes_a_twentieth_of_the_bytes(tmp_path, updates, le
     config = DeltaBenchConfig(size_mb=8, updates=updates, learning_rate=learning_rate)
     found = measure(config, tmp_path)
     assert found["ratio"] >= 20
-    assert 0.001 < found["changed_share"] < 0.12
+    assert 0.001 < found["changed_share"] < 0.2
     assert (tmp_path / "rebuilt").read_bytes() == (tmp_path / "new").read_bytes()
     assert len(summarize((tmp_path / "new").read_bytes())) == 4
 
