@@ -1,5 +1,6 @@
 """Shadow: the candidate sees what the active weights see, and moves nothing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,47 +115,32 @@ class Shadow:
     def report(self) -> ShadowReport:
         """Return every check with its value and limit."""
         config, seen = self._config, self._observations
-        active, candidate = self._active, self._candidate
-        count = max(seen - self._not_finite, 1)
+        answers = CheckResult(
+            "finite", self._not_finite == 0, f"{self._not_finite} answers not", "all answers"
+        )
+        enough = CheckResult(
+            "observations",
+            seen >= config.min_observations,
+            str(seen),
+            f"at least {config.min_observations}",
+        )
+        return ShadowReport(seen, (answers, *self._comparisons(), enough))
+
+    def _comparisons(self) -> Iterator[CheckResult]:
+        config, active, candidate = self._config, self._active, self._candidate
+        count = max(self._observations - self._not_finite, 1)
         divergence = self._difference / count
         worst = int(np.argmax(divergence))
+        yield _at_most(
+            "divergence", divergence[worst], config.max_divergence, f" steps in dimension {worst}"
+        )
         rough = candidate.roughness / max(active.roughness, _SMALL * count)
+        yield _at_most("smoothness", rough, config.max_roughness_ratio, " times as rough")
         excess = (candidate.outside - active.outside) / max(active.actions, 1)
+        yield _at_most("limit hits", excess, config.max_limit_excess, " more of the actions")
         slow = candidate.seconds / active.seconds if active.seconds else 1.0
-        rows = (
-            ("finite", self._not_finite == 0, f"{self._not_finite} answers not", "all answers"),
-            (
-                "divergence",
-                divergence[worst] <= config.max_divergence,
-                f"{divergence[worst]:.3f} steps in dimension {worst}",
-                f"at most {config.max_divergence} steps",
-            ),
-            (
-                "smoothness",
-                rough <= config.max_roughness_ratio,
-                f"{rough:.2f} times as rough",
-                f"at most {config.max_roughness_ratio} times",
-            ),
-            (
-                "limit hits",
-                excess <= config.max_limit_excess,
-                f"{excess:+.1%} of actions",
-                f"at most {config.max_limit_excess:+.1%}",
-            ),
-            (
-                "shadow latency",
-                slow <= config.max_latency_ratio,
-                f"{slow:.2f} times as slow",
-                f"at most {config.max_latency_ratio} times",
-            ),
-            (
-                "observations",
-                seen >= config.min_observations,
-                str(seen),
-                f"at least {config.min_observations}",
-            ),
-        )
-        checks = tuple(
-            CheckResult(n, bool(passed), value, limit) for n, passed, value, limit in rows
-        )
-        return ShadowReport(seen, checks)
+        yield _at_most("shadow latency", slow, config.max_latency_ratio, " times as slow")
+
+
+def _at_most(name: str, value: float, limit: float, unit: str) -> CheckResult:
+    return CheckResult(name, bool(value <= limit), f"{value:.3f}{unit}", f"at most {limit}")
