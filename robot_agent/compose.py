@@ -31,12 +31,12 @@ def load_policy(bundle: Path) -> Policy:
         BundleRejectedError: Names the file, the check, the value and the limit.
         ConfigError: No keyring lies beside the registry that holds the bundle.
     """
-    from robot_agent.learn.desk import policy_of
+    from robot_agent.learn.proof import policy_of
     from robot_agent.models.tiny_vla import TinyVla
     from robot_agent.release.bundle_reader import read_bundle
     from robot_agent.release.signing import load_keyring
 
-    found = read_bundle(bundle, load_keyring(find_keyring(bundle)))
+    found = read_bundle(bundle, load_keyring(find_keyring(bundle)), allow_retired=True)
     instructions = tuple(found.manifest.provenance["instructions"])
     return TinyVla(
         policy_of(found), instructions, version=found.label, normalization=found.normalization
@@ -188,6 +188,7 @@ def _desk(
     releases: Path, folder: Path, config: "ImproveConfig", provenance: dict[str, Any]
 ) -> "TinyDesk":
     from robot_agent.learn.desk import DeskConfig, TinyDesk
+    from robot_agent.learn.proof import ProofConfig
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import load_key, load_keyring
 
@@ -198,7 +199,7 @@ def _desk(
         load_key(releases / "keys" / TRAINER_KEY),
         folder=folder,
         home_starts=home_starts(),
-        config=DeskConfig(imagine=config.practice.imagine),
+        config=DeskConfig(proof=ProofConfig(imagine=config.practice.imagine)),
         provenance=provenance,
     )
 

@@ -1,4 +1,4 @@
-"""`bench control|swap|policy|imagine|sim`: measured numbers, as a table or as one JSON object."""
+"""`bench control|swap|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
 
 import argparse
 import itertools
@@ -46,9 +46,15 @@ def register(commands: "Commands") -> None:
     sim.add_argument("--seconds", type=number(0.1, 3600, "s"), default=10.0, help="of each")
     sim.add_argument("--processes", type=whole(1, 256), default=2)
     sim.add_argument("--robots", type=whole(1, 1024), default=4, help="among the processes")
+    delta = add_command(group, "delta", "bytes of a simulated update of 16-bit weights", _delta)
+    delta.add_argument("--size-mb", type=number(0.001, 20_000, "MB"), default=140.0)
+    delta.add_argument("--updates", type=wholes(1, 10_000), default=(1, 5, 20), metavar="N,N")
+    delta.add_argument("--learning-rate", type=number(0, 0.01), default=5e-6)
+    delta.add_argument("--age", type=whole(0, 100_000), default=0, help="steps before the base")
+    delta.add_argument("--coherence", type=number(0, 1), default=0.0, help="of the gradients")
     for parser in (control, swap):
         add_json(parser)
-    for parser in (policy, imagine, sim):
+    for parser in (policy, imagine, sim, delta):
         add_seed(parser)
         add_json(parser)
 
@@ -176,3 +182,45 @@ def _show(
 ) -> None:
     notes = [f"note: {note}" for note in results["notes"]]
     show(command, results, as_json=arguments.json, seed=arguments.seed, tables=[shown, *notes])
+
+
+def _delta(arguments: argparse.Namespace) -> int:
+    import tempfile
+    from pathlib import Path
+
+    from robot_agent.release.bench_delta import DeltaBenchConfig, measure
+
+    found: dict[str, Any] = {}
+    for updates in arguments.updates:
+        config = DeltaBenchConfig(
+            size_mb=arguments.size_mb,
+            updates=updates,
+            learning_rate=arguments.learning_rate,
+            age=arguments.age,
+            coherence=arguments.coherence,
+        )
+        with tempfile.TemporaryDirectory(prefix="robot_agent-") as folder:
+            found[str(updates)] = measure(config, Path(folder), arguments.seed)
+    rows = [
+        (
+            updates,
+            f"{row['changed_share']:.2%}",
+            f"{row['delta_mb']:.2f}",
+            f"{row['ratio']:.1f}",
+            f"{row['pack_mb_s']:.0f}",
+            f"{row['rebuild_mb_s']:.0f}",
+        )
+        for updates, row in found.items()
+    ]
+    title = (
+        f"Updates of {arguments.size_mb:g} MB of bf16 weights, rate {arguments.learning_rate:g}"
+    )
+    columns = ("updates", "changed", "delta MB", "times fewer", "pack MB/s", "rebuild MB/s")
+    show(
+        "bench delta",
+        {"by_updates": found, "size_mb": arguments.size_mb},
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=[table(title, columns, rows)],
+    )
+    return 0

@@ -208,8 +208,8 @@ def _source(arguments: argparse.Namespace) -> "tuple[TinyPolicy, Any, list[int],
     import numpy as np
 
     from robot_agent.compose import home_starts
-    from robot_agent.learn.desk import policy_of
     from robot_agent.learn.pretraining import read_policy
+    from robot_agent.learn.proof import policy_of
 
     if arguments.weights is not None:
         remedy = "Make one with: robot-agent policy train"

@@ -1,4 +1,7 @@
-"""`weights list|show|verify|promote|roll-back`: which weights drive the arm, and why."""
+"""`weights list|show|verify|promote|roll-back`: which weights drive the arm, and why.
+
+The other commands of the group are in `weights_transfer`.
+"""
 
 import argparse
 import dataclasses
@@ -12,8 +15,10 @@ from robot_agent.commands.options import (
     add_namespace,
     add_releases,
     existing_file,
+    number,
 )
 from robot_agent.commands.output import show, table
+from robot_agent.core.clock import days_since
 from robot_agent.core.errors import BundleRejectedError, ConfigError
 
 if TYPE_CHECKING:
@@ -25,8 +30,13 @@ _READY_S = 30.0
 
 def register(commands: "Commands") -> None:
     """Add the group."""
+    from robot_agent.commands import weights_transfer
+
     group = add_group(commands, "weights", "which weights drive the arm, and why")
     listing = add_command(group, "list", "list every release, oldest first", _list)
+    listing.add_argument(
+        "--max-age-days", type=number(0, 1e5, "days"), default=30.0, help="older draws a notice"
+    )
     showing = add_command(group, "show", "say everything about one release", _show)
     showing.add_argument("label", help="label of the release, for example v0002-1a2b3c4d")
     verify = add_command(group, "verify", "read releases again and check every byte", _verify)
@@ -42,17 +52,23 @@ def register(commands: "Commands") -> None:
     for parser in (promote, back):
         add_namespace(parser)
         add_json(parser)
+    weights_transfer.register(group)
+
+
+def keyring_path(folder: Path) -> Path:
+    """Return the keyring of the registry in a folder; ConfigError when there is none."""
+    from robot_agent.ros.weights import KEYRING_NAME
+
+    remedy = "Name the release registry with --releases."
+    return existing_file(folder / KEYRING_NAME, "the keyring of a release registry", remedy)
 
 
 def open_registry(folder: Path) -> "Registry":
     """Return the registry in a folder; ConfigError when there is none."""
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import load_keyring
-    from robot_agent.ros.weights import KEYRING_NAME
 
-    remedy = "Name the release registry with --releases."
-    keyring = existing_file(folder / KEYRING_NAME, "the keyring of a release registry", remedy)
-    return Registry(folder, load_keyring(keyring))
+    return Registry(folder, load_keyring(keyring_path(folder)))
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -61,18 +77,29 @@ def _list(arguments: argparse.Namespace) -> int:
     rows = [
         (item["label"], item["state"], ", ".join(item["slots"]), item["reason"]) for item in found
     ]
+    releases = registry.releases()
+    age_days = days_since(releases.newest_at) if releases.newest_at else 0.0
+    notice = ""
+    if age_days > arguments.max_age_days:
+        notice = (
+            f"The newest release came {age_days:.0f} days ago, limit {arguments.max_age_days:.0f}."
+            f" Is the learner running, or are its releases kept from here?"
+        )
     show(
         "weights list",
-        {"releases": found, **registry.releases().slots()},
+        {"releases": found, **releases.slots(), "age_days": age_days, "notice": notice},
         as_json=arguments.json,
-        tables=[table(str(arguments.releases), ("label", "state", "slots", "reason"), rows)],
+        tables=[
+            table(str(arguments.releases), ("label", "state", "slots", "reason"), rows),
+            *([notice] if notice else []),
+        ],
     )
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments.releases)
-    _require_known(registry, arguments.label)
+    require_known(registry, arguments.label)
     bundle = registry.load(arguments.label)
     plain = {
         "label": bundle.label,
@@ -105,7 +132,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     here = [item.label for item in registry.list() if registry.path(item.label).is_dir()]
     results: dict[str, str] = {}
     for label in arguments.label or here:
-        _require_known(registry, label)
+        require_known(registry, label)
         try:
             results[label] = f"whole, signed by {registry.load(label).signed_by}"
         except BundleRejectedError as error:
@@ -120,7 +147,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if num_damaged else 0
 
 
-def _require_known(registry: "Registry", label: str) -> None:
+def require_known(registry: "Registry", label: str) -> None:
+    """Raise ConfigError unless the registry knows a release of this label."""
     known = registry.releases().states
     if label not in known:
         raise ConfigError(

@@ -63,3 +63,9 @@ def timed(into: list[float]) -> Iterator[None]:
 def wall_stamp() -> str:
     """Return the wall-clock time in UTC as `20260131T235959`, for file names and logs only."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def days_since(stamp: str) -> float:
+    """Return the days since a `wall_stamp`; for people only, as wall clocks are set and jump."""
+    then = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return (datetime.now(UTC) - then).total_seconds() / 86_400

@@ -1,7 +1,7 @@
 """The release desk: writes a candidate's bundle, lets the gate judge it, publishes what passes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,16 @@ import numpy as np
 from safetensors.torch import load, save
 
 from robot_agent.core.bridge_action import Normalization
-from robot_agent.core.clock import Stopwatch
 from robot_agent.core.types import ImageArray
-from robot_agent.learn.imagine import ImagineConfig, Start
+from robot_agent.learn.imagine import Start
 from robot_agent.learn.improve import Evidence
 from robot_agent.learn.journal import RoundRecord
-from robot_agent.learn.practice import imagined_success
-from robot_agent.learn.reality import start_frames
-from robot_agent.models.classifier_judge import ClassifierJudge
-from robot_agent.models.tiny_imagination import TinyImagination
-from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
+from robot_agent.learn.proof import ProofConfig, tiny_probes
+from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
 from robot_agent.models.tiny_vla import ARCHITECTURE, TinyVla
-from robot_agent.release.bundle import Bundle, BundleContents, GoldenSet, write_bundle
-from robot_agent.release.gate import Comparison, Gate, GateConfig, GateProbes
+from robot_agent.release.bundle import BundleContents, GoldenSet, write_bundle
+from robot_agent.release.gate import Gate, GateConfig
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring, SigningKey
 from robot_agent.release.states import State
@@ -40,9 +36,7 @@ class DeskConfig:
             judge_margin=0.05, world_margin=0.10, regression_margin=0.10, confidence_z=0.0
         )
     )
-    imagine: ImagineConfig = field(default_factory=ImagineConfig)
-    repeats: int = 2
-    """Imagined episodes per start frame in the gate's comparisons."""
+    proof: ProofConfig = field(default_factory=ProofConfig)
 
 
 def bundle_contents(
@@ -76,13 +70,6 @@ def bundle_contents(
         report=report,
         provenance={"instructions": list(INSTRUCTIONS), **provenance},
     )
-
-
-def policy_of(bundle: Bundle) -> TinyPolicy:
-    """Return the network of a verified bundle; BundleRejectedError when it does not fit."""
-    policy = TinyPolicy(TinyPolicyConfig(num_instructions=len(INSTRUCTIONS)))
-    load_into(policy, load(bundle.policy_bytes), bundle.label)
-    return policy.eval()
 
 
 class TinyDesk:
@@ -131,7 +118,7 @@ class TinyDesk:
             report={"imagined": record.imagined_after, "trust": record.trust},
         )
         write_bundle(path, contents, self._key)
-        probes = self._probes(base, evidence)
+        probes = tiny_probes(base, evidence, self._home, self._config.proof)
         report = Gate(self._config.gate, self._keyring, base=base, probes=probes).judge(path)
         checks = [dict(dataclasses.asdict(check)) for check in report.checks]
         if not report.passed:
@@ -140,59 +127,3 @@ class TinyDesk:
         self._registry.advance(label, State.LOADED)
         self._registry.advance(label, State.SANE)
         return label, checks
-
-    def _probes(self, base: Bundle, evidence: Evidence) -> GateProbes:
-        scene = start_frames(evidence.episodes[:16], evidence.instructions, INSTRUCTIONS)
-        imagination, held_out = evidence.worlds[0], evidence.held_out_world
-
-        def against(
-            world: TinyImagination, judge: ClassifierJudge, starts: list[Start]
-        ) -> Callable[[Bundle], Comparison]:
-            return lambda candidate: self._compare(candidate, base, world, judge, starts)
-
-        return GateProbes(
-            act=_golden_actions,
-            latency_ms=_latency_ms,
-            held_out_judge=against(imagination, evidence.held_out_judge, scene),
-            held_out_world=against(held_out, evidence.judge, scene),
-            regression=against(held_out, evidence.held_out_judge, self._home),
-        )
-
-    def _compare(
-        self,
-        candidate: Bundle,
-        base: Bundle,
-        world: TinyImagination,
-        judge: ClassifierJudge,
-        starts: list[Start],
-    ) -> Comparison:
-        rates = []
-        for bundle in (candidate, base):
-            found = imagined_success(
-                policy_of(bundle),
-                world,
-                judge,
-                starts,
-                self._config.imagine,
-                seed=1,
-                repeats=self._config.repeats,
-            )
-            rates.append(float(np.mean([rate for rate, _ in found.values()])))
-        count = len(starts) * self._config.repeats
-        error = float(np.sqrt(sum(rate * (1 - rate) for rate in rates) / max(1, count)))
-        return Comparison(rates[0], rates[1], error)
-
-
-def _golden_actions(bundle: Bundle) -> Any:
-    vla = TinyVla(policy_of(bundle), INSTRUCTIONS, version=bundle.label)
-    return vla.act_greedy(bundle.golden.images_nhwc, bundle.golden.instruction_ids.tolist())
-
-
-def _latency_ms(bundle: Bundle) -> float:
-    vla = TinyVla(policy_of(bundle), INSTRUCTIONS, version=bundle.label)
-    image, times = bundle.golden.images_nhwc[:1], []
-    for _ in range(30):
-        watch = Stopwatch()
-        vla.act_greedy(image, [0])
-        times.append(watch.seconds() * 1e3)
-    return float(np.percentile(times, 99))

@@ -59,9 +59,17 @@ class BundleLimits:
 
 
 def read_bundle(
-    folder: Path, keyring: Keyring, *, min_version: int = 1, limits: BundleLimits | None = None
+    folder: Path,
+    keyring: Keyring,
+    *,
+    min_version: int = 1,
+    limits: BundleLimits | None = None,
+    allow_retired: bool = False,
 ) -> Bundle:
     """Return the bundle in `folder` after checking all of it.
+
+    With `allow_retired` a key that is no longer in use counts too: for releases that were taken
+    in while it was.
 
     Order: folder, exact set of plain files, signature over the manifest by a trusted key, schema
     and fields, version, sizes, hashes, tensors, finite numbers. Each file is opened once and the
@@ -73,7 +81,7 @@ def read_bundle(
     """
     name = folder.name
     limits = limits or BundleLimits()
-    manifest, role = read_manifest(folder, keyring)
+    manifest, role = read_manifest(folder, keyring, allow_retired=allow_retired)
     if manifest.version < min_version:
         raise BundleRejectedError(name, "version", manifest.version, f"{min_version} or more")
     with storage_errors("reading a bundle", folder):
@@ -88,7 +96,9 @@ def read_bundle(
     return _decode(manifest, contents, role)
 
 
-def read_manifest(folder: Path, keyring: Keyring) -> tuple[Manifest, str]:
+def read_manifest(
+    folder: Path, keyring: Keyring, *, allow_retired: bool = False
+) -> tuple[Manifest, str]:
     """Return the manifest of a bundle and the role of the trusted key that signed it.
 
     Raises:
@@ -103,12 +113,25 @@ def read_manifest(folder: Path, keyring: Keyring) -> tuple[Manifest, str]:
                 raise BundleRejectedError(name, "file set", f"without {file}", f"with {file}")
         signed = _read_plain(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
         signature = _read_plain(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
-    manifest = parse_manifest(signed, name)
+    return verify_manifest(signed, signature, keyring, name, allow_retired=allow_retired)
+
+
+def verify_manifest(
+    signed: bytes, signature: bytes, keyring: Keyring, bundle: str, *, allow_retired: bool = False
+) -> tuple[Manifest, str]:
+    """Return the manifest that `signed` spells and the role of the trusted key that signed it.
+
+    Raises:
+        BundleRejectedError: It is spelled wrong, or not signed by a trusted key.
+    """
+    manifest = parse_manifest(signed, bundle)
     key = keyring.get(manifest.key_id)
     if key is None:
-        raise BundleRejectedError(name, "signature key", manifest.key_id, "a trusted key")
+        raise BundleRejectedError(bundle, "signature key", manifest.key_id, "a trusted key")
+    if key.is_retired and not allow_retired:
+        raise BundleRejectedError(bundle, "signature key", f"{manifest.key_id}, retired", "in use")
     if not key.has_signed(signed, signature):
-        raise BundleRejectedError(name, "signature", "invalid", f"by key {manifest.key_id}")
+        raise BundleRejectedError(bundle, "signature", "invalid", f"by key {manifest.key_id}")
     return manifest, key.role
 
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,23 +43,28 @@ class Depot:
         """Return the folder of a bundle."""
         return self._folder / label
 
-    def load(self, label: str) -> Bundle:
-        """Read and check a bundle."""
-        return read_bundle(self.path(label), self._keyring)
+    def load(self, label: str, manifest_hash: str) -> Bundle:
+        """Read and check a bundle; it must be the one that the journal knows by its hash."""
+        bundle = read_bundle(self.path(label), self._keyring, allow_retired=True)
+        if bundle.manifest.hash != manifest_hash:
+            raise BundleRejectedError(
+                label, "manifest.json sha256", bundle.manifest.hash, manifest_hash
+            )
+        return bundle
 
-    def is_sound(self, label: str) -> bool:
+    def is_sound(self, label: str, hashes: Mapping[str, str]) -> bool:
         """Return whether a bundle is there and passes every check."""
         if not label:
             return False
         try:
-            self.load(label)
+            self.load(label, hashes[label])
         except BundleRejectedError:
             return False
         return True
 
-    def first_sound(self, labels: Sequence[str]) -> str:
+    def first_sound(self, labels: Sequence[str], hashes: Mapping[str, str]) -> str:
         """Return the first sound bundle of `labels`, or ""."""
-        return next((label for label in labels if self.is_sound(label)), "")
+        return next((label for label in labels if self.is_sound(label, hashes)), "")
 
     @contextmanager
     def staged(self, source: Path, manifest: Manifest, floor_bytes: int) -> Iterator[Path]:

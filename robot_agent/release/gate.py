@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from robot_agent.core.types import FloatArray
 from robot_agent.release.bundle import Bundle
 from robot_agent.release.bundle_reader import BundleLimits, read_bundle
 from robot_agent.release.signing import Keyring
-from robot_agent.release.tensors import largest_norm_ratio, layout
+from robot_agent.release.tensors import first_difference, largest_norm_ratio, layout
 from robot_agent.store.durable import replace_file, storage_errors
 from robot_agent.store.strict_json import canonical_json
 
@@ -65,8 +65,10 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class GateProbes:
-    """What the gate cannot do itself; a check left out for want of a probe is reported."""
+    """What the gate cannot do itself; a check left out for want of a probe does not pass."""
 
+    loaded: Callable[[Bundle], bytes] | None = None
+    """Loads the weights as the robot does; the network's own tensors as a safetensors file."""
     act: Callable[[Bundle], FloatArray] | None = None
     """Actions (N, K, 7) for the bundle's golden observations, by the real policy code."""
     latency_ms: Callable[[Bundle], float] | None = None
@@ -97,13 +99,16 @@ class GateReport:
     checks: tuple[CheckResult, ...]
     skipped: tuple[str, ...] = ()
     """Checks without a probe or a base."""
+    allow_skipped: tuple[str, ...] = ()
+    """Those that the caller does without, by name."""
     base: str = ""
     config: GateConfig = field(default_factory=GateConfig)
 
     @property
     def passed(self) -> bool:
-        """Whether every check that ran passed."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether every check passed and none was left out without leave."""
+        is_complete = set(self.skipped) <= set(self.allow_skipped)
+        return is_complete and bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def first_failure(self) -> CheckResult | None:
@@ -138,32 +143,38 @@ class Gate:
         base: Bundle | None = None,
         probes: GateProbes | None = None,
         limits: BundleLimits | None = None,
+        allow_skipped: Collection[str] = (),
     ) -> None:
-        """Compare with `base`, the release that candidates are trained from."""
+        """Compare with `base`, the release that candidates are trained from.
+
+        A candidate whose checks are not complete fails, unless every check that is left out for
+        want of a probe or a base is named in `allow_skipped`.
+        """
         self._config, self._keyring, self._base = config, keyring, base
         self._probes, self._limits = probes or GateProbes(), limits
+        self._allow_skipped = tuple(sorted(allow_skipped))
 
     def judge(self, bundle: Path) -> GateReport:
         """Run the checks in order and return the report; stops at the first failure."""
-        checks: list[CheckResult] = []
-        base = self._base.label if self._base else ""
         try:
             candidate = read_bundle(bundle, self._keyring, limits=self._limits)
-            checks.append(CheckResult("integrity", True, "whole and signed", "whole and signed"))
         except BundleRejectedError as error:
-            checks.append(CheckResult(f"integrity: {error.check}", False, str(error), "whole"))
-            return GateReport(
-                bundle=bundle.name, checks=tuple(checks), base=base, config=self._config
-            )
+            name = f"integrity: {error.check}"
+            return self._report(bundle.name, [CheckResult(name, False, str(error), "whole")])
+        checks = [CheckResult("integrity", True, "whole and signed", "whole and signed")]
         for check in self._checks(candidate):
             checks.append(check)
             if not check.passed:
                 break
+        return self._report(candidate.label, checks)
+
+    def _report(self, bundle: str, checks: Sequence[CheckResult]) -> GateReport:
         return GateReport(
-            bundle=candidate.label,
+            bundle=bundle,
             checks=tuple(checks),
             skipped=tuple(self._skipped()),
-            base=base,
+            allow_skipped=self._allow_skipped,
+            base=self._base.label if self._base else "",
             config=self._config,
         )
 
@@ -171,6 +182,8 @@ class Gate:
         if self._base is not None:
             yield from _against_base(candidate, self._base, self._config)
         probes, config = self._probes, self._config
+        if probes.loaded is not None:
+            yield _fingerprint(candidate, probes.loaded)
         if probes.act is not None:
             yield _golden(candidate, probes.act(candidate), config.golden_tolerance)
         if probes.latency_ms is not None:
@@ -182,6 +195,10 @@ class Gate:
             probe = getattr(probes, name)
             if probe is not None:
                 yield _not_worse(name, probe(candidate), margin, config.confidence_z)
+        missing = [name for name in self._skipped() if name not in self._allow_skipped]
+        if missing:  # last, so that a failure which was seen is named before one that may hide
+            value = f"without {', '.join(missing)}"
+            yield CheckResult("complete", False, value, "every check, or named in allow_skipped")
 
     def _comparisons(self) -> Sequence[tuple[str, float]]:
         config = self._config
@@ -198,6 +215,7 @@ class Gate:
                 "parent",
                 "architecture",
                 "action space",
+                "instructions",
                 "layout",
                 "norm ratio",
             )
@@ -215,6 +233,8 @@ def _against_base(candidate: Bundle, base: Bundle, config: GateConfig) -> Iterat
     for name in ("architecture", "action_space", "normalization"):
         value, limit = getattr(new, name), getattr(old, name)
         yield CheckResult(name.replace("_", " "), value == limit, value, limit)
+    known, wanted = (m.provenance.get("instructions") for m in (new, old))
+    yield CheckResult("instructions", known == wanted, str(known), str(wanted))
     same = candidate.normalization == base.normalization
     yield CheckResult("normalization values", same, "equal" if same else "other", "equal")
     ours, theirs = layout(candidate.summaries), layout(base.summaries)
@@ -225,6 +245,16 @@ def _against_base(candidate: Bundle, base: Bundle, config: GateConfig) -> Iterat
     yield CheckResult(
         "norm ratio", ratio <= limit, f"{ratio:.3f} {worst}".rstrip(), f"at most {limit}"
     )
+
+
+def _fingerprint(candidate: Bundle, loaded: Callable[[Bundle], bytes]) -> CheckResult:
+    """Compare the tensors that a network holds after loading with those that were signed."""
+    limit = "the signed tensors, bit for bit"
+    try:
+        differing = first_difference(loaded(candidate), candidate.policy_bytes)
+    except (BundleRejectedError, ValueError) as error:
+        return CheckResult("fingerprint", False, str(error), limit)
+    return CheckResult("fingerprint", differing is None, differing or "equal", limit)
 
 
 def _golden(candidate: Bundle, actions: FloatArray, tolerance: float) -> CheckResult:

@@ -106,8 +106,8 @@ class Registry:
             self._record_state(label, State.GOOD, slots=slots, reason="")
         return label
 
-    def advance(self, label: str, state: State) -> None:
-        """Record the next state on the road; PROBATION only by `activate`."""
+    def advance(self, label: str, state: State, reason: str = "") -> None:
+        """Record the next state on the road, and why; PROBATION only by `activate`."""
         if state is State.PROBATION:
             raise InputError(f"{label}: PROBATION is entered by activate, not by advance.")
         with self._locked() as releases:
@@ -119,7 +119,7 @@ class Registry:
                 raise SwapRefusedError(
                     f"{label}: is not current, must be current to become GOOD. Activate it first."
                 )
-            self._record_state(label, state)
+            self._record_state(label, state, reason=reason)
 
     def reject(self, label: str, reason: str) -> None:
         """Record that a candidate failed; a current release is rolled back instead."""
@@ -155,7 +155,9 @@ class Registry:
             if state is State.SHADOW:
                 self._record_state(label, State.PROBATION, slots=slots)
             elif label != releases.current:
-                self._journal.append({"kind": "slots", **slots, "reason": f"activate {label}"})
+                self._journal.append(
+                    {"kind": "slots", "slots": slots, "reason": f"activate {label}"}
+                )
 
     def roll_back(self, reason: str) -> str:
         """Return to the previous release, or the factory one; return its label.
@@ -178,7 +180,7 @@ class Registry:
                 return self._roll_back(releases, "the process ended during probation")
             if releases.boots >= self._config.max_unhealthy_boots:
                 return self._fall_to(releases, [releases.factory], "too many unhealthy starts")
-            if self._depot.is_sound(releases.current):
+            if self._depot.is_sound(releases.current, releases.hashes):
                 return releases.current
             rest = [releases.previous, releases.factory]
             return self._fall_to(releases, rest, f"{releases.current} is damaged on disk")
@@ -202,8 +204,8 @@ class Registry:
         return self._depot.path(label)
 
     def load(self, label: str) -> Bundle:
-        """Read and check a release again."""
-        return self._depot.load(label)
+        """Read and check a release again: the one in the journal, to the last byte."""
+        return self._depot.load(label, self.releases().hashes.get(label, "in the journal"))
 
     def list(self) -> Sequence[ReleaseInfo]:
         """Return every release ever published, oldest first."""
@@ -257,7 +259,8 @@ class Registry:
     def _roll_back(self, releases: Releases, reason: str) -> str:
         left = releases.current
         rest = [releases.previous, releases.factory]
-        target = self._depot.first_sound([label for label in rest if label != left])
+        others = [label for label in rest if label != left]
+        target = self._depot.first_sound(others, releases.hashes)
         previous = releases.factory if target != releases.factory else ""
         slots = {"current": target, "previous": previous, "factory": releases.factory}
         if releases.states.get(left) is State.PROBATION:
@@ -268,14 +271,16 @@ class Registry:
                 f"Install one with: robot-agent weights import"
             )
         else:
-            self._journal.append({"kind": "slots", **slots, "reason": f"left {left}: {reason}"})
+            self._journal.append(
+                {"kind": "slots", "slots": slots, "reason": f"left {left}: {reason}"}
+            )
         return target
 
     def _fall_to(self, releases: Releases, rest: Sequence[str], reason: str) -> str:
-        target = self._depot.first_sound(rest)
+        target = self._depot.first_sound(rest, releases.hashes)
         if target != releases.current:
             slots = {**releases.slots(), "current": target}
-            self._journal.append({"kind": "slots", **slots, "reason": reason})
+            self._journal.append({"kind": "slots", "slots": slots, "reason": reason})
         return target
 
 

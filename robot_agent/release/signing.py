@@ -6,7 +6,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -19,7 +19,8 @@ from robot_agent.store.strict_json import canonical_json, parse_json_object
 Role = Literal["trainer", "operator"]
 """A trainer may publish candidates; an operator may also start a new line of weights."""
 
-_KEYRING_SCHEMA = 1
+_KEYRING_SCHEMA = 2
+"""2 knows retired keys; 1 is read too."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class TrustedKey:
 
     public_raw: bytes
     role: Role
+    is_retired: bool = False
+    """It proves releases that were taken in before, and signs nothing new."""
 
     def has_signed(self, content: bytes, signature: bytes) -> bool:
         """Return whether `signature` over `content` is this key's."""
@@ -111,15 +114,20 @@ def trusted(*keys: tuple[SigningKey, Role]) -> dict[str, TrustedKey]:
     return {key.key_id: TrustedKey(key.public_raw, role) for key, role in keys}
 
 
-def save_keyring(path: Path, keyring: Keyring) -> None:
-    """Write the trusted public keys as JSON, by one atomic rename."""
+def keyring_bytes(keyring: Keyring) -> bytes:
+    """Return the one spelling of a keyring."""
     keys = {
-        key_id: {"public": key.public_raw.hex(), "role": key.role}
+        key_id: {"public": key.public_raw.hex(), "role": key.role, "retired": key.is_retired}
         for key_id, key in keyring.items()
     }
+    return canonical_json({"schema": _KEYRING_SCHEMA, "keys": keys})
+
+
+def save_keyring(path: Path, keyring: Keyring) -> None:
+    """Write the trusted public keys as JSON, by one atomic rename."""
     with storage_errors("writing the keyring", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, canonical_json({"schema": _KEYRING_SCHEMA, "keys": keys}))
+        replace_file(path, keyring_bytes(keyring))
 
 
 def load_keyring(path: Path) -> dict[str, TrustedKey]:
@@ -128,10 +136,11 @@ def load_keyring(path: Path) -> dict[str, TrustedKey]:
         content = path.read_bytes()
     try:
         parsed = parse_json_object(content, 1 << 20)
-        if parsed.get("schema") != _KEYRING_SCHEMA:
+        if parsed.get("schema") not in (1, _KEYRING_SCHEMA):
             raise ValueError(f"schema is {parsed.get('schema')!r}, must be {_KEYRING_SCHEMA}")
         return {
-            str(name): _trusted_key(str(name), entry) for name, entry in parsed["keys"].items()
+            str(name): parse_trusted_key(str(name), entry)
+            for name, entry in parsed["keys"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -139,10 +148,14 @@ def load_keyring(path: Path) -> dict[str, TrustedKey]:
         ) from error
 
 
-def _trusted_key(name: str, entry: Mapping[str, str]) -> TrustedKey:
+def parse_trusted_key(name: str, entry: Mapping[str, Any]) -> TrustedKey:
+    """Return one entry of a keyring; ValueError, KeyError or TypeError when it is none."""
     public_raw, role = bytes.fromhex(entry["public"]), entry["role"]
+    is_retired = entry.get("retired", False)
     if len(public_raw) != 32 or key_id_of(public_raw) != name:
         raise ValueError(f"key {name} does not match its public half")
     if role not in get_args(Role):
         raise ValueError(f"role of {name} is {role!r}, must be one of {', '.join(get_args(Role))}")
-    return TrustedKey(public_raw, cast("Role", role))
+    if type(is_retired) is not bool:
+        raise ValueError(f"retired of {name} is {is_retired!r}, must be true or false")
+    return TrustedKey(public_raw, cast("Role", role), is_retired)

@@ -66,6 +66,9 @@ class Releases:
     factory: str = ""
     min_version: int = 0
     """Version of the newest release that became GOOD; older ones never come back by themselves."""
+    newest_at: str = ""
+    """Wall-clock time at which the newest release came, UTC; a registry that is kept from news
+    shows it here."""
     boots: int = 0
     """Starts since the last one that was marked healthy."""
 
@@ -103,21 +106,26 @@ class Releases:
         if kind == "state":
             self._take_state(label, State(record["state"]), record)
         elif kind == "slots":
-            self.current, self.previous = record["current"], record["previous"]
-            self.factory = record["factory"]
+            # Journals used to hold the slots beside the chain's own field of the name "previous".
+            self._take_slots(record.get("slots", {**record, "previous": ""}))
         elif kind == "boot":
             self.boots += 1
         elif kind == "healthy":
             self.boots = 0
 
+    def _take_slots(self, slots: Mapping[str, Any]) -> None:
+        self.current, self.previous = slots["current"], slots["previous"]
+        self.factory = slots["factory"]
+
     def _take_state(self, label: str, state: State, record: Mapping[str, Any]) -> None:
         self.states[label] = state
         if "version" in record:
             self.versions[label], self.hashes[label] = record["version"], record["hash"]
+            self.newest_at = str(record.get("at", ""))
         if record.get("reason"):
             self.reasons[label] = record["reason"]
         if "slots" in record:
-            self.take({"kind": "slots", **record["slots"]})
+            self._take_slots(record["slots"])
         if state is State.GOOD:
             self.min_version = max(self.min_version, self.versions[label])
 

@@ -1,5 +1,6 @@
 """What is inside a safetensors file: names, shapes, types, finite numbers, norms."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,23 @@ def load_tensors(content: bytes) -> dict[str, NDArray[Any]]:
 def first_not_finite(summaries: Mapping[str, TensorSummary]) -> str | None:
     """Return the name of a tensor with NaN or infinity, or None."""
     return next((name for name, tensor in summaries.items() if not tensor.is_finite), None)
+
+
+def digests(content: bytes) -> dict[str, str]:
+    """Return a SHA-256 over type, shape and bytes of every tensor. ValueError as `summarize`."""
+    return {
+        name: hashlib.sha256(
+            f"{entry['dtype']}{list(entry['shape'])}".encode() + bytes(entry["data"])
+        ).hexdigest()
+        for name, entry in _entries(content)
+    }
+
+
+def first_difference(content: bytes, other: bytes) -> str | None:
+    """Return the first tensor that two safetensors files do not share bit for bit, or None."""
+    ours, theirs = digests(content), digests(other)
+    names = sorted(ours.keys() | theirs.keys())
+    return next((name for name in names if ours.get(name) != theirs.get(name)), None)
 
 
 def largest_norm_ratio(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import BundleRejectedError
@@ -16,6 +17,7 @@ from tests.release.bundles import KEYRING, STRANGER, golden, make_bundle, weight
 
 EVEN = Comparison(0.5, 0.5)
 GOOD = GateProbes(
+    loaded=lambda bundle: bundle.policy_bytes,
     act=lambda bundle: bundle.golden.actions,
     latency_ms=lambda bundle: 20.0,
     held_out_judge=lambda bundle: EVEN,
@@ -24,8 +26,8 @@ GOOD = GateProbes(
 )
 ORDER = [
     "integrity", "version", "parent", "architecture", "action space", "normalization",
-    "normalization values", "layout", "norm ratio", "golden actions", "latency", "held out judge",
-    "held out world", "regression",
+    "instructions", "normalization values", "layout", "norm ratio", "fingerprint",
+    "golden actions", "latency", "held out judge", "held out world", "regression",
 ]  # fmt: skip
 
 
@@ -62,6 +64,7 @@ def scaled(factor: float) -> dict[str, np.ndarray]:
         ({"parent": "ab" * 32}, "parent"),
         ({"architecture": "tiny-2"}, "architecture"),
         ({"action_space": "joints"}, "action space"),
+        ({"provenance": {"instructions": ["close", "open"]}}, "instructions"),
         ({"normalization": Normalization(q01=(-1.0,) * 7)}, "normalization values"),
         ({"policy": weights(1) | {"extra": np.zeros(1, np.float32)}}, "layout"),
         ({"policy": weights(1) | {"scale": np.zeros(2, np.float32)}}, "layout"),
@@ -120,12 +123,55 @@ def test_a_forged_candidate_fails_integrity_and_no_probe_runs(tmp_path, base):
     assert not report.passed
 
 
-def test_checks_without_a_probe_are_reported_as_skipped(tmp_path, base):
+PROBES = tuple(probe.name for probe in dataclasses.fields(GateProbes))
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_check_without_a_probe_does_not_pass_in_silence(tmp_path, base, name):
+    report = judge(tmp_path, base, dataclasses.replace(GOOD, **{name: None}))
+    assert report.skipped == (name,)
+    assert not report.passed
+    with pytest.raises(BundleRejectedError, match=f"complete is without {name}, must be every"):
+        report.require_passed()
+
+
+def test_only_what_is_named_may_be_left_out(tmp_path, base):
+    make_bundle(tmp_path / "candidate", 2, base.manifest.hash, policy=weights(1))
+
+    def passed(**options) -> bool:
+        gate = Gate(GateConfig(), KEYRING, base=base, **options)
+        return gate.judge(tmp_path / "candidate").passed
+
+    assert not passed()
+    assert not passed(allow_skipped=PROBES[1:])
+    assert passed(allow_skipped=PROBES)
+    assert not Gate(GateConfig(), KEYRING, probes=GOOD).judge(tmp_path / "candidate").passed
+
+
+def test_a_report_that_lost_its_last_check_does_not_pass(tmp_path, base):
     report = judge(tmp_path, base, GateProbes())
-    assert report.skipped == (
-        "act", "latency_ms", "held_out_judge", "held_out_world", "regression",
-    )  # fmt: skip
-    assert report.passed
+    assert not dataclasses.replace(report, checks=report.checks[:-1]).passed
+
+
+@pytest.mark.parametrize("name", sorted(weights()))
+def test_a_network_that_holds_other_tensors_than_were_signed_is_noticed(tmp_path, base, name):
+    def loaded(bundle: Bundle) -> bytes:
+        tensors = dict(bundle.tensors())
+        tensors[name] = tensors[name] + np.ones(1, tensors[name].dtype) * np.float16(1e-3)
+        return save(tensors)
+
+    report = judge(tmp_path, base, dataclasses.replace(GOOD, loaded=loaded))
+    assert report.first_failure is not None
+    assert (report.first_failure.name, report.first_failure.value) == ("fingerprint", name)
+
+
+def test_a_bundle_that_the_network_refuses_fails_and_raises_nothing(tmp_path, base):
+    def loaded(bundle: Bundle) -> bytes:
+        raise BundleRejectedError(bundle.label, "tensors", "none", "those of the network")
+
+    report = judge(tmp_path, base, dataclasses.replace(GOOD, loaded=loaded))
+    assert report.first_failure is not None
+    assert report.first_failure.name == "fingerprint"
 
 
 def test_the_report_is_saved_as_json(tmp_path, base):

@@ -13,7 +13,7 @@ from robot_agent.core.errors import (
     SwapRefusedError,
 )
 from robot_agent.release.registry import Registry, RegistryConfig
-from robot_agent.release.states import ROAD, State
+from robot_agent.release.states import ROAD, State, replay
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 
 CONFIG = RegistryConfig(min_free_gb=0.0, keep=0)
@@ -131,6 +131,33 @@ def test_a_good_release_that_was_left_can_come_back(registry, tmp_path):
         registry.roll_back("again")
     registry.activate(second)
     assert registry.current() == second
+
+
+def test_the_previous_slot_after_a_roll_back_names_a_release(registry, tmp_path):
+    """Once the journal's own field `previous` overwrote it."""
+    first = factory(registry, tmp_path)
+    for version in (2, 3):
+        make_good(registry, add(registry, tmp_path, version))
+    second, third = (info.label for info in registry.list()[1:])
+    assert registry.roll_back("worse") == second
+    assert registry.releases().slots() == {"current": second, "previous": first, "factory": first}
+    registry.activate(third)
+    assert registry.releases().slots() == {"current": third, "previous": second, "factory": first}
+
+
+def test_slots_of_older_journals_are_read_without_the_overwritten_one():
+    record = {"kind": "slots", "current": "b", "previous": "ab" * 32, "factory": "a"}
+    assert replay([record]).slots() == {"current": "b", "previous": "", "factory": "a"}
+
+
+def test_a_bundle_that_is_not_the_one_in_the_journal_is_no_release(registry, tmp_path):
+    """Signed by a trusted key, under the right name, and another: replayed on the disk itself."""
+    first = factory(registry, tmp_path)
+    second = add(registry, tmp_path, 2)
+    shutil.rmtree(registry.path(second))
+    shutil.copytree(registry.path(first), registry.path(second))
+    with pytest.raises(BundleRejectedError, match=r"manifest\.json sha256 is"):
+        registry.load(second)
 
 
 def test_an_old_good_release_comes_back_only_by_roll_back(registry, tmp_path):

@@ -12,13 +12,14 @@ import numpy as np
 from robot_agent.core.types import Episode
 from robot_agent.learn import improve as improve_module
 from robot_agent.learn.budget import Budget
-from robot_agent.learn.desk import DeskConfig, TinyDesk, bundle_contents, policy_of
+from robot_agent.learn.desk import DeskConfig, TinyDesk, bundle_contents
 from robot_agent.learn.fit import FitConfig
 from robot_agent.learn.grpo import GrpoConfig
 from robot_agent.learn.imagine import ImagineConfig, Start
 from robot_agent.learn.improve import ImproveConfig, Order, Slow
 from robot_agent.learn.journal import RunFolder
 from robot_agent.learn.practice import PracticeConfig
+from robot_agent.learn.proof import ProofConfig, policy_of
 from robot_agent.learn.scene_world import SceneWorldConfig, Trust, finetune_members
 from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.models.tiny_team import INSTRUCTIONS
@@ -149,7 +150,7 @@ def make_slow(
         TRAINER,
         folder=folder / "run" / "candidates",
         home_starts=home(),
-        config=DeskConfig(gate=gate, imagine=IMAGINE, repeats=1),
+        config=DeskConfig(gate=gate, proof=ProofConfig(imagine=IMAGINE, repeats=1)),
         provenance={},
     )
     return Slow(

@@ -1,0 +1,173 @@
+"""`weights diff|gc|export|import|veto|keys`: what changes in a registry, and between two."""
+
+import argparse
+import dataclasses
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_agent.commands.options import (
+    add_command,
+    add_json,
+    add_releases,
+    existing_file,
+    whole,
+)
+from robot_agent.commands.output import show, table
+from robot_agent.commands.weights import keyring_path, open_registry, require_known
+from robot_agent.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robot_agent.commands.options import Commands
+    from robot_agent.release.signing import Keyring, TrustedKey
+
+
+def register(group: "Commands") -> None:
+    """Add the commands to the group `weights`."""
+    diff = add_command(group, "diff", "say which tensors of two releases differ most", _diff)
+    diff.add_argument("old", help="label of the older release")
+    diff.add_argument("new", help="label of the newer release")
+    diff.add_argument("--top", type=whole(1, 100_000), default=10, help="tensors to name")
+    gc = add_command(group, "gc", "delete rejected and long past releases, never a slot", _gc)
+    out = add_command(group, "export", "write a release as one file", _export)
+    out.add_argument("label", help="label of a release that is here")
+    out.add_argument("--out", type=Path, required=True, help="file to write, a plain tar")
+    out.add_argument("--base", default="", help="send only what changed from this release")
+    take = add_command(group, "import", "take in an exported file or a bundle's folder", _import)
+    take.add_argument("source", type=Path, help="file or folder")
+    take.add_argument("--factory", action="store_true", help="it becomes the factory release")
+    veto = add_command(group, "veto", "stop a release that is not GOOD yet", _veto)
+    veto.add_argument("label", help="label of a candidate, or of the release in probation")
+    veto.add_argument("--reason", required=True, help="why; it is kept in the journal")
+    keys = add_command(group, "keys", "list the trusted keys; add one or retire one", _keys)
+    keys.add_argument("--sign-with", type=Path, metavar="PEM", help="the operator's private key")
+    keys.add_argument(
+        "--add", type=Path, metavar="PEM", help="key of a new signer; made if missing"
+    )
+    keys.add_argument("--role", choices=("trainer", "operator"), default="trainer")
+    keys.add_argument("--retire", action="append", default=[], metavar="ID", help="key to retire")
+    for parser in (diff, gc, out, take, veto, keys):
+        add_releases(parser)
+        add_json(parser)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.compare import compare
+
+    registry = open_registry(arguments.releases)
+    for label in (arguments.old, arguments.new):
+        require_known(registry, label)
+    found = compare(registry.load(arguments.new), registry.load(arguments.old))
+    differing = [change for change in found if change.relative > 0]
+    top = differing[: arguments.top]
+    rows = [
+        (c.name, f"{c.relative:.3g}", f"{c.changed_share:.1%}", f"{c.largest:.3g}") for c in top
+    ]
+    title = f"{arguments.old} to {arguments.new}: {len(differing)} of {len(found)} tensors differ"
+    show(
+        "weights diff",
+        {
+            "tensors": len(found),
+            "differing": len(differing),
+            "top": [dataclasses.asdict(change) for change in top],
+        },
+        as_json=arguments.json,
+        tables=[table(title, ("tensor", "relative", "numbers", "largest"), rows)],
+    )
+    return 0
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    removed = list(open_registry(arguments.releases).collect_garbage())
+    words = f"deleted {len(removed)}: {', '.join(removed) or 'none'}"
+    show("weights gc", {"removed": removed}, as_json=arguments.json, tables=[words])
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.transfer import export_release
+
+    registry = open_registry(arguments.releases)
+    for label in filter(None, (arguments.label, arguments.base)):
+        require_known(registry, label)
+    size = export_release(registry, arguments.label, arguments.out, arguments.base)
+    how = f"as a delta from {arguments.base}" if arguments.base else "whole"
+    show(
+        "weights export",
+        {"label": arguments.label, "file": str(arguments.out), "bytes": size, "how": how},
+        as_json=arguments.json,
+        tables=[f"{arguments.label}: {size / 1e6:.2f} MB in {arguments.out}, {how}"],
+    )
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.signing import load_keyring
+    from robot_agent.release.transfer import import_release
+
+    registry = open_registry(arguments.releases)
+    if not arguments.source.exists():
+        raise ConfigError(f"{arguments.source}: is not there, must be an export. Check the path.")
+    keyring = load_keyring(keyring_path(arguments.releases))
+    label = import_release(registry, arguments.source, keyring, is_factory=arguments.factory)
+    state = str(registry.releases().states[label])
+    show(
+        "weights import",
+        {"label": label, "state": state},
+        as_json=arguments.json,
+        tables=[f"{label}: whole and signed, {state}"],
+    )
+    return 0
+
+
+def _veto(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.probation import veto
+
+    registry = open_registry(arguments.releases)
+    require_known(registry, arguments.label)
+    current = veto(registry, arguments.label, getpass.getuser(), arguments.reason)
+    show(
+        "weights veto",
+        {"label": arguments.label, "current": current, "reason": arguments.reason},
+        as_json=arguments.json,
+        tables=[f"{arguments.label} is rejected; {current} is current"],
+    )
+    return 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.signing import load_keyring
+
+    path = keyring_path(arguments.releases)
+    keyring = load_keyring(path)
+    if arguments.add or arguments.retire:
+        keyring = _rotate(arguments, path, keyring)
+    rows = [
+        (key_id, key.role, "retired" if key.is_retired else "in use")
+        for key_id, key in keyring.items()
+    ]
+    show(
+        "weights keys",
+        {"keys": {key_id: {"role": role, "state": state} for key_id, role, state in rows}},
+        as_json=arguments.json,
+        tables=[table(str(path), ("key", "role", "state"), rows)],
+    )
+    return 0
+
+
+def _rotate(
+    arguments: argparse.Namespace, path: Path, keyring: "Keyring"
+) -> "dict[str, TrustedKey]":
+    from robot_agent.release.rotation import apply_change, make_change
+    from robot_agent.release.signing import TrustedKey, create_key, load_key
+
+    remedy = "Name the operator's private key."
+    if arguments.sign_with is None:
+        raise ConfigError(f"--sign-with is missing: a change of keys must be signed. {remedy}")
+    operator = load_key(existing_file(arguments.sign_with, "the operator's key", remedy))
+    added = []
+    if arguments.add is not None:
+        key = load_key(arguments.add) if arguments.add.exists() else create_key(arguments.add)
+        added.append(TrustedKey(key.public_raw, arguments.role))
+    change = make_change(keyring, operator, add=added, retire=arguments.retire)
+    return apply_change(path, *change)

@@ -1,0 +1,58 @@
+"""Whatever the order of swaps, stops, takeovers, faults and shutdowns: no invariant breaks."""
+
+from collections import Counter
+
+import pytest
+
+from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.release.signing import save_keyring
+from robot_agent.release.states import Releases
+from tests.release.bundles import KEYRING
+from tests.release.schedules import EVENTS, run_schedule
+
+
+def broken(folder, seeds) -> tuple[list[str], Counter[str]]:
+    save_keyring(folder / "keyring.json", KEYRING)
+    found, seen = [], Counter()
+    for seed in seeds:
+        words, names = run_schedule(folder, seed)
+        seen.update(names)
+        found += words
+    return found, seen
+
+
+def test_a_thousand_schedules_break_nothing(tmp_path):
+    found, seen = broken(tmp_path, range(1000))
+    assert found == []
+    assert set(seen) == set(EVENTS)
+    assert min(seen.values()) > 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_schedules_break_nothing(tmp_path):
+    assert broken(tmp_path, range(1000, 101_000))[0] == []
+
+
+def keep_the_rejected(self, label, state, record, take=Releases._take_state):
+    """A registry that forgets that a release was rejected."""
+    if record["state"] != "REJECTED":
+        take(self, label, state, record)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong"),
+    [
+        (Releases, "_take_state", keep_the_rejected),
+        (PolicySlot, "roll_back", lambda self: None),
+        (PolicySlot, "offer", lambda self, policy: None),
+    ],
+)
+def test_a_wrong_part_is_found(tmp_path, monkeypatch, kind, name, wrong):
+    """The schedules can fail: three planted faults are each found within a hundred."""
+    monkeypatch.setattr(kind, name, wrong)
+    try:
+        found = broken(tmp_path, range(100))[0]
+    except (KeyError, ValueError) as error:
+        found = [str(error)]
+    assert found
