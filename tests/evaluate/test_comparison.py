@@ -157,7 +157,7 @@ def test_a_dead_worker_and_a_refused_policy_are_named(policies, tmp_path):
 
 def test_what_cannot_be_compared_is_refused_before_anything_runs(policies, tmp_path):
     journal = tmp_path / "trials.jsonl"
-    with pytest.raises(InputError, match="of no task this robot knows"):
+    with pytest.raises(InputError, match="is of no use in cell"):
         suite(instruction="sing")
     with pytest.raises(ConfigError, match="no two scenes of one name"):
         suite(scenes=(HOME, replace(NOVEL["kitchen"], name="home")))
