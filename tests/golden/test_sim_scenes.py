@@ -55,6 +55,7 @@ def test_a_scene_in_between_does_not_change_the_next_one():
     robot = SimRobot(scene_named("bright_loft@real"))
     robot.reset(3, "open")
     robot.world.render()  # the renderer of the next pictures too
+    robot.reset(3, "to_sink", scene_named("sink"))
     robot.reset(50_007, "open", HOME)
     for action in ACTIONS:
         robot.execute(action)
