@@ -74,3 +74,4 @@ class StepExecutor:
         while (now_ns := self._clock.now_ns()) < self._end_ns and not is_cancelled():
             self._heartbeat()
             self._clock.sleep_until(min(self._end_ns, now_ns + HEARTBEAT_NS))
+        self._end_ns = min(self._end_ns, now_ns)  # a cancelled step ends when it is cancelled

@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -48,6 +49,8 @@ class SimCamera:
         self._lock = threading.Lock()
         self._world: SimWorld | None = None
         self._drawn: tuple[Scene, int] | None = None
+        shape = (size_px[1], size_px[0], 3)
+        self._grain = np.random.default_rng(0).integers(0, 2, shape, dtype=np.uint8)
         self._sent_ns = 0
         self.frames = 0
         self._ticker = Ticker(
@@ -103,7 +106,10 @@ class SimCamera:
         assert self._world is not None
         snapshot.show(self._world, moment.qpos)
         self._world.ticks = moment.step  # the sensor's noise follows from seed and tick
-        return self._world.render(*self._size_px)
+        picture = self._world.render(*self._size_px)
+        # No sensor shows the same picture twice. Without grain a camera that sees nothing move,
+        # because the arm is out of its view, would pass for a frozen one.
+        return cv2.add(picture, np.roll(self._grain, moment.step % len(self._grain), axis=0))
 
 
 def _intrinsics(width: int, height: int) -> FloatArray:

@@ -23,7 +23,7 @@ _MAX_RESTARTS = 3
 _PATIENCE_S, _RETRY_S = 30.0, 0.25
 """How long a node may wait for its inputs, such as joint states of a driver that still starts."""
 _WATCH_S = 0.5
-_DISCOVERY_S, _LEASE_S = 1.0, 12.0
+_DISCOVERY_S, _LEASE_S = 2.0, 12.0
 """Time to hear of nodes that run, and until those of a dead process are forgotten (lease 10 s)."""
 
 

@@ -97,7 +97,8 @@ def test_an_episode_that_ends_proves_its_weights_and_a_cancelled_one_does_not(
         is_cancelled=lambda: len(steps) >= 3,
     )
     assert not proven.exists()
-    client.run_task(TASK, max_steps=5, is_recorded=False)
+    report = client.run_task(TASK, max_steps=5, is_recorded=False)
+    assert report.outcome == "failure", report
     assert proven.read_text() == "v1\n"
 
 
