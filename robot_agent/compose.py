@@ -85,13 +85,14 @@ def load_judge(name: str, assets: Path = ASSETS) -> "ClipJudge":
     return ClipJudge(digest, ImproveConfig().real_threshold, score)
 
 
-def ensure_releases(folder: Path) -> str:
-    """Make a registry with the shipped policy as its factory release; return what acts.
+def ensure_releases(folder: Path, policy: str = "tiny") -> str:
+    """Make a registry with a shipped policy as its factory release; return what acts.
 
     Keys are made on this machine at the first start: the operator's signs the factory release,
     the trainer's signs candidates.
     """
     from robot_agent.learn.desk import bundle_contents
+    from robot_agent.models.tiny_team import load_shipped_policy
     from robot_agent.release.bundle import write_bundle
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import (
@@ -113,14 +114,15 @@ def ensure_releases(folder: Path) -> str:
     registry = Registry(folder, load_keyring(folder / KEYRING))
     if registry.current():
         return registry.current()
-    team = load_team()
+    network, instructions, sha256 = load_shipped_policy(ASSETS, policy)
     contents = bundle_contents(
-        team.policy,
+        network,
         np.stack([start.observation.image_hwc for start in home_starts()]),
         version=1,
         parent="",
-        provenance={"assets": dict(team.hashes)},
+        provenance={"assets": {policy: sha256}},
         report={},
+        instructions=instructions,
     )
     source = folder / "factory"
     if not source.exists():

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _JOURNAL = Path("runs/evaluate/trials.jsonl")
 _READY_S = 30.0
+_SHIPPED = Path("runs/shipped")
+"""Registries of the shipped policies, one each."""
 
 
 def register(commands: "Commands") -> None:
@@ -46,7 +48,8 @@ def register(commands: "Commands") -> None:
     parser.add_argument(
         "--policies",
         default="current",
-        help="labels, slots (current, previous, factory) or bundle folders, with commas between",
+        help="labels, slots (current, previous, factory), bundle folders, or what is shipped "
+        "(tiny, tiny-twin), with commas between",
     )
     parser.add_argument(
         "--instruction", action="append", default=[], help="repeatable; every task by default"
@@ -211,10 +214,25 @@ def _write_page(
 
 def _policies(names: str, releases: Path) -> Mapping[str, Path]:
     """Return the bundle folder of each name."""
+    from robot_agent.models.tiny_team import POLICIES
+
     found = {}
     for name in (part.strip() for part in names.split(",")):
-        found[name] = Path(name) if Path(name).is_dir() else _release(name, releases)
+        if name in POLICIES:
+            found[name] = _shipped(name)
+        else:
+            found[name] = Path(name) if Path(name).is_dir() else _release(name, releases)
     return found
+
+
+def _shipped(name: str) -> Path:
+    """Return the bundle of a shipped policy, made at its first use."""
+    from robot_agent.commands.weights import open_registry
+    from robot_agent.compose import ensure_releases
+
+    folder = _SHIPPED / name
+    label = ensure_releases(folder, name)
+    return open_registry(folder).path(label)
 
 
 def _release(name: str, releases: Path) -> Path:

@@ -37,7 +37,13 @@ def register(commands: "Commands") -> None:
     judge = add_group(commands, "judge", "the judge")
     for group, name in ((world, "world"), (policy, "policy"), (judge, "judge")):
         train = add_command(group, "train", f"train a {name} on a recording", _train)
-        train.add_argument("--data", type=Path, required=True, help="recording to train on")
+        train.add_argument(
+            "--data",
+            type=Path,
+            required=True,
+            action="append",
+            help="recording to train on; repeatable for a policy of several cells",
+        )
         if name != "policy":
             train.add_argument("--held-out", type=Path, help="recording to measure with")
         if name == "world":
@@ -72,7 +78,11 @@ def _add_source(parser: "Parser") -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    data = existing_file(arguments.data, "a recording", _COLLECT)
+    data = tuple(existing_file(path, "a recording", _COLLECT) for path in arguments.data)
+    if len(data) > 1 and arguments.network != "policy":
+        raise ConfigError(
+            f"--data: {len(data)} recordings, a {arguments.network} takes 1. Train one by one."
+        )
     if arguments.held_out is not None:
         existing_file(arguments.held_out, "a recording", _COLLECT)
     from robot_agent.learn import pretraining

@@ -18,6 +18,8 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.types import Episode
 from robot_agent.models.scaling import resize_squashed, scale_actions, scale_states, to_unit
 from robot_agent.models.tiny_world import SIZE_PX
+from robot_agent.sim.recordings import open_recording
+from robot_agent.sim.tasks import tasks_of
 
 
 @dataclass(eq=False)
@@ -57,6 +59,33 @@ def load_recording(path: Path, *, use_valid: bool) -> Episodes:
         labels_NTA=scale_actions(arrays["labels"]),
         tasks_N=torch.from_numpy(arrays["tasks"]),
     )
+
+
+def load_demonstrations(paths: Sequence[Path]) -> tuple[Episodes, tuple[str, ...]]:
+    """Read demonstrations of one or more cells; also return the instructions behind `tasks_N`.
+
+    Shorter episodes are padded with their last step, which `lengths_N` leaves out.
+    """
+    parts, cells = [], []
+    for path in paths:
+        parts.append(load_recording(path, use_valid=True))
+        cells.append([task.instruction for task in tasks_of(open_recording(path).cell)])
+    instructions = tuple(dict.fromkeys(word for words in cells for word in words))
+    longest = max(part.actions_NTA.shape[1] for part in parts)
+    joined: dict[str, Any] = {}
+    for name in ("images_NTHWC", "states_NTP", "openings_NT", "actions_NTA", "labels_NTA"):
+        steps = longest + (name not in ("actions_NTA", "labels_NTA"))
+        joined[name] = torch.cat([_padded(getattr(part, name), steps) for part in parts])
+    ids = [torch.tensor([instructions.index(word) for word in words]) for words in cells]
+    tasks = [own[part.tasks_N] for own, part in zip(ids, parts, strict=True)]
+    lengths = torch.cat([part.lengths_N for part in parts])
+    return Episodes(**joined, lengths_N=lengths, tasks_N=torch.cat(tasks)), instructions
+
+
+def _padded(values_NT: Tensor, steps: int) -> Tensor:
+    missing = steps - values_NT.shape[1]
+    last = values_NT[:, -1:].expand(-1, missing, *values_NT.shape[2:])
+    return torch.cat([values_NT, last], dim=1)
 
 
 @dataclass(eq=False)

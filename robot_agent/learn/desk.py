@@ -1,7 +1,7 @@
 """The release desk: writes a candidate's bundle, lets the gate judge it, publishes what passes."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,12 @@ def bundle_contents(
     parent: str,
     provenance: Mapping[str, Any],
     report: Mapping[str, Any],
+    instructions: Sequence[str] = INSTRUCTIONS,
 ) -> BundleContents:
     """Return a tiny policy as the contents of a bundle, golden actions included."""
     count = len(golden_images)
-    ids = np.arange(count) % len(INSTRUCTIONS)
-    vla = TinyVla(policy, INSTRUCTIONS, version="golden")
+    ids = np.arange(count) % len(instructions)
+    vla = TinyVla(policy, instructions, version="golden")
     golden = GoldenSet(
         images_nhwc=golden_images,
         instruction_ids=ids.astype(np.int64),
@@ -68,7 +69,7 @@ def bundle_contents(
         normalization=Normalization(),
         parent=parent,
         report=report,
-        provenance={"instructions": list(INSTRUCTIONS), **provenance},
+        provenance={"instructions": list(instructions), **provenance},
     )
 
 

@@ -1,7 +1,8 @@
 """From a recording to a file of weights: how the shipped networks of the tiny tier are made."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
-from robot_agent.learn.data import Episodes, load_recording
+from robot_agent.learn.data import Episodes, load_demonstrations, load_recording
 from robot_agent.learn.fit import FitConfig, Metrics, Report
 from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
 from robot_agent.learn.policy_training import PolicyTrainingConfig, train_policy
@@ -45,7 +46,8 @@ class PretrainingConfig:
 class Job:
     """What to train on, and where the weights go."""
 
-    data: Path
+    data: tuple[Path, ...]
+    """Recordings; several for a policy, one for the others."""
     out: Path
     seed: int
     held_out: Path | None = None
@@ -73,18 +75,21 @@ def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return held_out_errors(network, episodes, job.seed)
 
-    return _run(job, network, _read(job.data, use_valid=False), held_out, (train, measure))
+    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
 
 
 def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a policy on demonstrations; return metrics."""
-    size = TinyPolicyConfig(num_instructions=len(INSTRUCTIONS))
+    with _recordings(job.data):
+        demonstrations, instructions = load_demonstrations(job.data)
+    size = TinyPolicyConfig(num_instructions=len(instructions))
     network = _seeded(job, config, lambda: TinyPolicy(size))
 
     def train(episodes: Episodes) -> Metrics:
         return train_policy(network, episodes, config.policy, job.seed, report=report, log=job.log)
 
-    return _run(job, network, _read(job.data, use_valid=True), None, (train, None))
+    found = _run(job, network, demonstrations, None, (train, None))
+    return {**found, "instructions": instructions}
 
 
 def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
@@ -98,13 +103,15 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return audit_judge(network, episodes, config.judge, job.seed)
 
-    return _run(job, network, _read(job.data, use_valid=False), held_out, (train, measure))
+    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
 
 
 def read_policy(path: Path) -> TinyPolicy:
     """Return a policy from a file of weights; BundleRejectedError when it does not fit."""
-    network = TinyPolicy(TinyPolicyConfig(num_instructions=len(INSTRUCTIONS)))
-    load_into(network, _tensors(path), path.name)
+    tensors = _tensors(path)
+    known = tensors.get("instruction.weight", torch.zeros(len(INSTRUCTIONS), 0))
+    network = TinyPolicy(TinyPolicyConfig(num_instructions=len(known)))
+    load_into(network, tensors, path.name)
     return network.eval()
 
 
@@ -135,11 +142,19 @@ def _read(path: Path | None, *, use_valid: bool) -> Any:
     """Return the episodes of a recording; InputError when it is none."""
     if path is None:
         return None
-    try:
+    with _recordings([path]):
         return load_recording(path, use_valid=use_valid)
+
+
+@contextmanager
+def _recordings(paths: Sequence[Path]) -> Iterator[None]:
+    """Say what to do when a file of `paths` is no recording."""
+    try:
+        yield
     except (SafetensorError, KeyError) as error:
         raise InputError(
-            f"{path}: is no recording ({error}). Make one with: robot-agent demos collect"
+            f"{', '.join(map(str, paths))}: is no recording ({error}). "
+            f"Make one with: robot-agent demos collect"
         ) from error
 
 

@@ -42,7 +42,8 @@ class ProofConfig:
 
 def policy_of(bundle: Bundle) -> TinyPolicy:
     """Return the network of a verified bundle; BundleRejectedError when it does not fit."""
-    policy = TinyPolicy(TinyPolicyConfig(num_instructions=len(INSTRUCTIONS)))
+    count = len(bundle.manifest.provenance["instructions"])
+    policy = TinyPolicy(TinyPolicyConfig(num_instructions=count))
     load_into(policy, load(bundle.policy_bytes), bundle.label)
     return policy.eval()
 

@@ -17,7 +17,15 @@ from robot_agent.models.tiny_world import TinyWorld
 
 MANIFEST = "manifest.json"
 INSTRUCTIONS = ("open the drawer", "close the drawer")
-"""Instructions of the shipped weights, in the order of their ids."""
+"""Instructions of the shipped team, in the order of their ids."""
+TWIN_INSTRUCTIONS = (
+    *INSTRUCTIONS,
+    "put the eggplant in the yellow basket",
+    "put the eggplant in the blue sink",
+)
+"""Instructions of the shipped policy of AutoEval's twin; worlds and judges do not know it yet."""
+POLICIES = {"tiny": ("policy", INSTRUCTIONS), "tiny-twin": ("policy_twin", TWIN_INSTRUCTIONS)}
+"""Shipped policy to its file and its instructions."""
 
 
 @dataclass(eq=False)
@@ -54,6 +62,17 @@ def load_team(folder: Path) -> TinyTeam:
         held_out_judge=read(manifest["held_out_judge"], TinyJudge(len(INSTRUCTIONS))),
         hashes={name: entry["sha256"] for name, entry in files.items()},
     )
+
+
+def load_shipped_policy(folder: Path, name: str) -> tuple[TinyPolicy, tuple[str, ...], str]:
+    """Return a shipped policy, its instructions and its hash; ConfigError lists the names."""
+    if name not in POLICIES:
+        raise ConfigError(f"policy '{name}' is not shipped. Choose one of: {', '.join(POLICIES)}.")
+    file, instructions = POLICIES[name]
+    sha256 = str(read_manifest(folder)["files"][file]["sha256"])
+    policy = TinyPolicy(TinyPolicyConfig(num_instructions=len(instructions)))
+    load_checked(folder / f"{file}.safetensors", sha256, policy)
+    return policy.eval(), instructions, sha256
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -7,8 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_agent.core.errors import InputError
-from robot_agent.learn.data import concatenate, draw_windows, episodes_from_store, subset
+from robot_agent.learn.data import (
+    concatenate,
+    draw_windows,
+    episodes_from_store,
+    load_demonstrations,
+    subset,
+)
 from robot_agent.models.scaling import scale_actions
+from robot_agent.models.tiny_team import TWIN_INSTRUCTIONS
+from robot_agent.sim.collect import Plan, collect
+from robot_agent.sim.recordings import save_recording
+from robot_agent.sim.tasks import tasks_of
 from tests.learn.episodes import counting_episodes, real_episode
 
 
@@ -84,3 +94,22 @@ def test_batches_are_joined_in_order():
     joined = concatenate(one, two)
     assert torch.equal(joined.actions_BTA[2:], two.actions_BTA)
     assert len(joined.first_BCHW) == 5
+
+
+def test_demonstrations_of_two_cells_share_one_list_of_instructions(tmp_path):
+    paths = [tmp_path / "table.safetensors", tmp_path / "sink.safetensors"]
+    short = collect(Plan(kind="demonstration", num=2, seed=1, steps=3), workers=1)
+    longer = collect(Plan(kind="demonstration", num=2, seed=1, steps=5, cell="sink"), workers=1)
+    for path, recording in zip(paths, (short, longer), strict=True):
+        save_recording(path, recording)
+    episodes, instructions = load_demonstrations(paths)
+    assert instructions == TWIN_INSTRUCTIONS
+    assert [instructions[int(i)] for i in episodes.tasks_N] == [
+        tasks_of(recording.cell)[int(i)].instruction
+        for recording in (short, longer)
+        for i in recording.tasks
+    ]
+    assert episodes.images_NTHWC.shape == (4, 6, 64, 64, 3)
+    assert episodes.lengths_N.tolist() == [3, 3, 5, 5]
+    assert torch.equal(episodes.images_NTHWC[0, 4], episodes.images_NTHWC[0, 3])
+    assert np.array_equal(episodes.images_NTHWC[3].numpy(), longer.images[1])
