@@ -24,6 +24,7 @@ class Trial:
     seed: int
     success: bool
     steps: int
+    """Executed; of a success that does not end the trial, those until it came to stay."""
     safety_events: int = 0
     """Steps that the guard changed, refused or held."""
     reason: str = ""
@@ -60,7 +61,7 @@ def run_trial(
     max_steps = max_steps or task.max_steps
     robot.reset(seed, task.name, scene)
     policy.reset(instruction, seed)
-    steps = held = events = 0
+    steps = held = events = solved_at = 0
     guard = robot.guard
     while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
         chunk = policy.act(robot.observe())
@@ -71,9 +72,13 @@ def run_trial(
             events += bool(guard.state.changes)
             if on_step is not None and before is not None:
                 on_step(_step(robot, before, action, sent, chunk.weights_version))
-            held = held + 1 if task.ends_at_success and robot.world.success(task.name) else 0
+            is_solved = robot.world.success(task.name)
+            solved_at = (solved_at or steps) if is_solved else 0
+            held = held + 1 if task.ends_at_success and is_solved else 0
             if guard.state.latched or held >= _HELD_STEPS:
                 break
+    if solved_at and not task.ends_at_success:
+        steps = solved_at
     reason = ", ".join(guard.state.latched)
     return Trial(instruction, seed, robot.world.success(task.name), steps, events, reason)
 

@@ -5,8 +5,10 @@ import pytest
 
 from robot_agent.core.types import Chunk
 from robot_agent.evaluate.trials import run_trial
+from robot_agent.sim.play import hand_for
 from robot_agent.sim.robot import SimRobot
-from robot_agent.sim.scenes import HOME
+from robot_agent.sim.scenes import CELL_SCENES, HOME
+from robot_agent.sim.tasks import OPEN as OPEN_TWIN
 
 OPEN = "open the drawer"
 
@@ -49,3 +51,34 @@ def test_steps_that_the_guard_changed_are_safety_events(robot):
     hasty = run_trial(robot, OneAction(0.09), HOME, OPEN, 50_000, max_steps=3)
     assert (calm.safety_events, calm.outcome) == (0, "failure")
     assert hasty.safety_events == 3
+
+
+class Scripted:
+    """The scripted hand as a policy; it looks at the simulator's state, one action at a time."""
+
+    version = "scripted"
+
+    def __init__(self, robot, scene, task, seed):
+        rng = np.random.default_rng(seed)
+        self._hand, self._robot = hand_for(scene.varied(rng), task, rng), robot
+
+    def reset(self, instruction, seed):
+        pass
+
+    def act(self, observation):
+        action = self._hand.act(self._robot.world.truth)
+        return Chunk(action[None], self.version, 1, observation.stamp_ns)
+
+
+def test_a_trial_of_the_twin_goes_on_after_success_and_its_last_moment_counts():
+    scene, task, seed = CELL_SCENES["drawer"], OPEN_TWIN, 2_000_001
+    robot = SimRobot(scene)
+    hand = Scripted(robot, scene, task, seed)
+    executed = []
+    trial = run_trial(robot, hand, scene, OPEN, seed, on_step=executed.append)
+    assert trial.outcome == "success"
+    assert len(executed) == task.max_steps
+    assert 5 < trial.steps < task.max_steps, "steps until success came to stay"
+    early = run_trial(robot, hand, scene, OPEN, seed, max_steps=2)
+    assert (early.outcome, early.steps) == ("failure", 2)
+    robot.world.close()
