@@ -5,6 +5,7 @@ python -m robot_agent.node arm_guard --ros-args -r __ns:=/wx250s
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
 
@@ -45,11 +46,15 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _policy(words: Sequence[str]) -> int:
-    from robot_agent.compose import load_policy
+    from robot_agent.compose import ensure_releases, load_policy
     from robot_agent.ros import policy
     from robot_agent.ros.weights import ReleaseWeights
 
-    return policy.main(lambda releases: ReleaseWeights(releases, load_policy), words)
+    def make_weights(releases: Path) -> ReleaseWeights:
+        ensure_releases(releases)  # a first start, by `ros2 launch`, has none
+        return ReleaseWeights(releases, load_policy)
+
+    return policy.main(make_weights, words)
 
 
 def policy() -> int:

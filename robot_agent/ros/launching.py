@@ -10,6 +10,7 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
+    TimerAction,
 )
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
@@ -22,6 +23,7 @@ from robot_agent.ros import environment
 from robot_agent.ros.calls import ACTIVATE, CONFIGURE
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
 
+_RETRY_S = 0.5
 _ARGUMENTS = {
     "namespace": ("wx250s", "Name of the robot; all names are below it."),
     "folder": ("runs/up", "Logs, latch, and by default episodes and releases."),
@@ -119,6 +121,15 @@ def _bring_up(node: Any) -> list[Any]:
                 start_state="configuring",
                 goal_state="inactive",
                 entities=[change(ACTIVATE)],
+            )
+        ),
+        # Refused while what it needs, such as joint states, has not come yet.
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=node,
+                start_state="activating",
+                goal_state="inactive",
+                entities=[TimerAction(period=_RETRY_S, actions=[change(ACTIVATE)])],
             )
         ),
     ]
