@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from robot_agent.commands.options import (
     add_seed,
     existing_file,
     new_file,
+    number,
     whole,
 )
 from robot_agent.commands.output import progress, show, table
@@ -40,6 +42,12 @@ def register(commands: "Commands") -> None:
     )
     collect.add_argument("--cell", choices=_CELLS, default="table", help="what stands there")
     collect.add_argument("--task", default="", help="only one task: name or instruction")
+    collect.add_argument(
+        "--varied",
+        type=number(0, 1),
+        default=0.0,
+        help="share of demonstrations in the home distribution; the rest at the plain home",
+    )
     collect.add_argument("--num", type=whole(1, 1_000_000), required=True, help="episodes")
     collect.add_argument(
         "--steps", type=whole(5, 1000), help="steps of each at 5 Hz (table 24, drawer 45, sink 70)"
@@ -68,8 +76,12 @@ def _collect(arguments: argparse.Namespace) -> int:
         )
     if arguments.kind == "play" and arguments.task:
         raise ConfigError("--task does not go with play, which takes every task. Leave it out.")
+    share = arguments.varied
+    if arguments.kind == "play" and share:
+        raise ConfigError("--varied does not go with play, whose scenes are broad. Leave it out.")
     out = new_file(arguments.out)
     from robot_agent.sim.collect import DEFAULT_STEPS, Plan, collect
+    from robot_agent.sim.household import draw_home
     from robot_agent.sim.recordings import save_recording, summarise
     from robot_agent.store.durable import storage_errors
 
@@ -80,6 +92,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         num=arguments.num,
         seed=arguments.seed,
         steps=arguments.steps or DEFAULT_STEPS[arguments.cell],
+        draw_scene=partial(draw_home, arguments.cell, share) if share else None,
     )
     watch = Stopwatch()
     with progress(f"collecting {plan.kind}") as say:

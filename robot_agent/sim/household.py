@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.sim.physics import physics_named
@@ -89,6 +91,12 @@ def household() -> Mapping[str, Household]:
 def home_variant(seed: int, cell: str = "table") -> Scene:
     """Return a home of the distribution that policies are trained in, named as the cell's home."""
     return vary(CELL_SCENES[cell], load_home_axes(), seed)
+
+
+def draw_home(cell: str, share: float, rng: np.random.Generator) -> Scene:
+    """Return a home of the distribution in `share` of the draws, else the cell's plain home."""
+    seed = int(rng.integers(2**31))
+    return home_variant(seed, cell) if rng.random() < share else CELL_SCENES[cell]
 
 
 @cache

@@ -10,6 +10,7 @@ from robot_agent.evaluate.comparison import seeds_of
 from robot_agent.evaluate.trial_journal import fingerprint_of_scene
 from robot_agent.sim.attempt import attempt
 from robot_agent.sim.household import (
+    draw_home,
     home_variant,
     household,
     load_home_axes,
@@ -139,3 +140,12 @@ def test_the_hands_can_work_in_a_household_and_it_does_not_look_like_home(name):
     ]
     robot.world.close()
     assert sum(tries) >= 3, f"{sum(tries)} of {len(tries)}"
+
+
+def test_a_share_of_homes_is_drawn_from_the_distribution():
+    drawn = [draw_home("sink", 0.5, np.random.default_rng(seed)) for seed in range(40)]
+    plain = [scene == CELL_SCENES["sink"] for scene in drawn]
+    assert 8 <= sum(plain) <= 32
+    assert {scene.cell for scene in drawn} == {"sink"}
+    again = draw_home("sink", 1.0, np.random.default_rng(0))
+    assert again == draw_home("sink", 1.0, np.random.default_rng(0)) != CELL_SCENES["sink"]
