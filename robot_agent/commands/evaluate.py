@@ -39,18 +39,7 @@ def register(commands: "Commands") -> None:
     parser = add_command(
         commands, "evaluate", "compare policies on the same start states", _evaluate
     )
-    parser.add_argument(
-        "--suite",
-        default="home",
-        help="table, novel, autoeval, household, or scenes with commas; @real: other physics",
-    )
-    parser.add_argument("--others", default="", help="a suite that shows what was forgotten")
-    parser.add_argument(
-        "--policies",
-        default="current",
-        help="labels, slots (current, previous, factory), bundle folders, or what is shipped "
-        "(tiny, tiny-twin), with commas between",
-    )
+    _add_what(parser)
     parser.add_argument(
         "--instruction", action="append", default=[], help="repeatable; every task by default"
     )
@@ -79,6 +68,21 @@ def register(commands: "Commands") -> None:
     add_store(parser)
     add_namespace(parser)
     add_json(parser)
+
+
+def _add_what(parser: "Parser") -> None:
+    parser.add_argument(
+        "--suite",
+        default="home",
+        help="table, novel, autoeval, household, or scenes with commas; @real: other physics",
+    )
+    parser.add_argument("--others", default="", help="a suite that shows what was forgotten")
+    parser.add_argument(
+        "--policies",
+        default="current",
+        help="labels, slots (current, previous, factory), bundle folders, or what is shipped "
+        "(tiny, tiny-twin), with commas between",
+    )
 
 
 def _add_early_stop(parser: "Parser") -> None:

@@ -3,6 +3,7 @@
 Axis letters: N episodes, B batch, T time, U unrolled steps, C H W picture, A action, P state.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -18,8 +20,6 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.types import Episode
 from robot_agent.models.scaling import resize_squashed, scale_actions, scale_states, to_unit
 from robot_agent.models.tiny_world import SIZE_PX
-from robot_agent.sim.recordings import open_recording
-from robot_agent.sim.tasks import tasks_of
 
 
 @dataclass(eq=False)
@@ -69,7 +69,8 @@ def load_demonstrations(paths: Sequence[Path]) -> tuple[Episodes, tuple[str, ...
     parts, cells = [], []
     for path in paths:
         parts.append(load_recording(path, use_valid=True))
-        cells.append([task.instruction for task in tasks_of(open_recording(path).cell)])
+        with safe_open(path, framework="numpy") as file:
+            cells.append(json.loads((file.metadata() or {})["instructions"]))
     instructions = tuple(dict.fromkeys(word for words in cells for word in words))
     longest = max(part.actions_NTA.shape[1] for part in parts)
     joined: dict[str, Any] = {}

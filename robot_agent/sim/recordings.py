@@ -1,5 +1,6 @@
 """Recordings of scripted hands: arrays, their file, and what is in them."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,18 @@ class Recording:
 
 
 def save_recording(path: Path, recording: Recording) -> None:
-    """Write a recording as safetensors that appears by one rename; its words are metadata."""
+    """Write a recording as safetensors that appears by one rename; its words are metadata.
+
+    So are the instructions behind `tasks`: who learns from it need not know the simulator.
+    """
     arrays = {name: np.ascontiguousarray(value) for name, value in vars(recording).items()}
     for name in WORDS:
         del arrays[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_suffix(".tmp")
-    save_file(arrays, staging, metadata={name: getattr(recording, name) for name in WORDS})
+    words = {name: getattr(recording, name) for name in WORDS}
+    instructions = [task.instruction for task in tasks_of(recording.cell)]
+    save_file(arrays, staging, metadata={**words, "instructions": json.dumps(instructions)})
     staging.replace(path)
 
 
