@@ -30,12 +30,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the reference numbers of tests/golden instead of comparing with them",
     )
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="random searches in full, which takes a quarter of an hour, instead of a share of them",
+    )
 
 
 @pytest.fixture
 def record_golden(request: pytest.FixtureRequest) -> bool:
     """Whether this run writes reference numbers: `make golden`."""
     return bool(request.config.getoption("--record-golden"))
+
+
+@pytest.fixture
+def exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Whether random searches run in full."""
+    return bool(request.config.getoption("--exhaustive"))
 
 
 @pytest.fixture
