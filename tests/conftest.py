@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--exhaustive",
         action="store_true",
-        help="random searches in full, which takes a quarter of an hour, instead of a share of them",
+        help="random searches in full, for a quarter of an hour, instead of a share of them",
     )
 
 
