@@ -37,8 +37,8 @@ fmt: setup  ## Format, and apply the safe fixes
 test: setup  ## Every test that needs neither a GPU nor a robot
 	$(PYTEST) tests
 
-test-fast: setup  ## The same without the slow ones
-	$(PYTEST) tests -m 'not slow and not gpu and not robot'
+test-fast: setup  ## The same without the slow ones and those with real nodes: under two minutes
+	$(PYTEST) tests -m 'not slow and not ros and not gpu and not robot'
 
 test-architecture: setup  ## Only what linters cannot say: seconds
 	$(PYTEST) tests/architecture

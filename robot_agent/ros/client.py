@@ -75,11 +75,6 @@ class AgentClient:
         self.node.destroy_node()
         self._context.try_shutdown()
 
-    def node_names(self) -> set[str]:
-        """Return the names of the nodes in this namespace that are known by now."""
-        found = self.node.get_node_names_and_namespaces()
-        return {name for name, space in found if space == self.node.get_namespace()}
-
     def wait_ready(self, timeout_s: float) -> None:
         """Return when guard and policy are active; ArmFaultError after `timeout_s`."""
         watch = Stopwatch()

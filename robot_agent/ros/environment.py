@@ -1,10 +1,13 @@
 """The surroundings a node needs before ROS starts: loopback only, large images, one domain."""
 
+import fcntl
 import os
 import shutil
+import tempfile
 from pathlib import Path
+from typing import IO
 
-from robot_agent.core.errors import ConfigError
+from robot_agent.core.errors import ArmFaultError, ConfigError
 
 PROFILE = Path(__file__).with_name("fastdds.xml")
 _SHARED_MEMORY = Path("/dev/shm")
@@ -43,6 +46,28 @@ def variables() -> dict[str, str]:
 def domain_id() -> int:
     """Return the ROS domain that nodes of this environment join."""
     return int(os.environ.get("ROS_DOMAIN_ID") or 0)
+
+
+def claim(namespace: str, domain: int) -> IO[bytes]:
+    """Return a locked file that says: the agent of this namespace and ROS domain is ours.
+
+    The lock ends with the file or with this process, however it ends.
+
+    Raises:
+        ArmFaultError: An agent of another supervisor, also of another folder, runs there.
+    """
+    folder = Path(tempfile.gettempdir()) / f"robot_agent_{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = (folder / f"{namespace.strip('/').replace('/', '.')}_{domain}.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ArmFaultError(
+            f"an agent runs already in namespace {namespace} of ROS domain {domain}, must not: "
+            f"two would command one arm. End the other, or simulate in another ROS_DOMAIN_ID."
+        ) from error
+    return file
 
 
 def problems() -> list[str]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
@@ -23,8 +23,6 @@ _MAX_RESTARTS = 3
 _PATIENCE_S, _RETRY_S = 30.0, 0.25
 """How long a node may wait for its inputs, such as joint states of a driver that still starts."""
 _WATCH_S = 0.5
-_DISCOVERY_S, _LEASE_S = 2.0, 12.0
-"""Time to hear of nodes that run, and until those of a dead process are forgotten (lease 10 s)."""
 
 
 class Agent:
@@ -50,6 +48,7 @@ class Agent:
         self._is_ending = threading.Event()
         self._watcher: threading.Thread | None = None
         self.client: AgentClient | None = None
+        self._claim: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start everything and return when the agent is ready."""
@@ -86,8 +85,9 @@ class Agent:
         """
         environment.prepare()
         self.log_path("x").parent.mkdir(parents=True, exist_ok=True)
+        domain = environment.domain_id() if self._domain_id is None else self._domain_id
+        self._claim = environment.claim(self.options.namespace, domain)
         self.client = AgentClient(self.options.namespace, self._domain_id)
-        self._require_alone(self.client)
         for node in self._nodes:
             self._spawn(node)
         for node in self._nodes:
@@ -117,23 +117,9 @@ class Agent:
                 child.kill()
                 child.wait()
         self._children.clear()
-
-    def _require_alone(self, client: AgentClient) -> None:
-        """Raise ArmFaultError while nodes of another agent answer to the names of ours.
-
-        Those of an agent that was killed are seen until their lease ends, so they are waited for.
-        """
-        ours, watch, others = {node.name for node in self._nodes}, Stopwatch(), set[str]()
-        while watch.seconds() < _DISCOVERY_S or (others and watch.seconds() < _LEASE_S):
-            self._is_ending.wait(0.1)
-            others = ours & client.node_names()
-        if others:
-            domain = self._domain_id if self._domain_id is not None else environment.domain_id()
-            raise ArmFaultError(
-                f"{', '.join(sorted(others))}: run already in namespace "
-                f"{self.options.namespace} of ROS domain {domain}, must not: two agents would "
-                f"command one arm. End the other, or set another ROS_DOMAIN_ID for a simulation."
-            )
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     def _spawn(self, node: NodeProcess) -> None:
         variables = dict(os.environ) | {PARENT_VARIABLE: str(os.getpid())}

@@ -84,7 +84,7 @@ def test_an_unknown_scene_is_refused_with_the_known_ones(words, capsys):
     assert cli.main(words) == 2
     said = capsys.readouterr().err
     assert "'kitschen'" in said
-    assert "home, kitchen" in said
+    assert "home, drawer, sink, kitchen" in said
 
 
 def test_a_setting_that_nobody_knows_is_refused_with_a_suggestion(tmp_path, capsys):

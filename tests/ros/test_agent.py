@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from robot_agent.core.errors import ArmFaultError
-from robot_agent.ros import up
 from robot_agent.ros.calls import ACTIVATE, DEACTIVATE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions
@@ -152,12 +151,11 @@ def test_an_inactive_policy_takes_no_task(client: AgentClient) -> None:
 
 
 def test_a_second_agent_in_the_same_domain_is_refused_in_words(
-    agent: Agent, ros_domain_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent: Agent, ros_domain_id: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(up, "_LEASE_S", 2.0)
     options = AgentOptions(folder=tmp_path, releases=agent.options.releases)
     second = Agent(options, with_stub(options), domain_id=ros_domain_id)
-    refusal = r"arm_guard.*run already in namespace .* ROS domain"
+    refusal = rf"an agent runs already in namespace .* of ROS domain {ros_domain_id}"
     with pytest.raises(ArmFaultError, match=refusal), second:
         pytest.fail("the second agent came up")
     assert not list((tmp_path / "logs").iterdir()), "a node was started"
