@@ -79,6 +79,7 @@ def test_a_hand_that_aims_wrong_closes_on_nothing(robot, aim_m):
     assert robot.world.truth.object_m[2] < start_m[2] + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TWIN, ids=lambda task: task.name)
 def test_demonstrators_solve_their_tasks(task):
     own = SimRobot(CELL_SCENES[task.cell])

@@ -126,6 +126,7 @@ def test_other_physics_start_alike_and_count_as_other_trials():
     assert first != second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(household()))
 def test_the_hands_can_work_in_a_household_and_it_does_not_look_like_home(name):
     scene = scene_named(name)
