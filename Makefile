@@ -37,7 +37,7 @@ fmt: setup  ## Format, and apply the safe fixes
 test: setup  ## Every test that needs neither a GPU nor a robot
 	$(PYTEST) tests
 
-test-fast: setup  ## The same without the slow ones and those with real nodes: under two minutes
+test-fast: setup  ## The same without the slow ones and those with real nodes
 	$(PYTEST) tests -m 'not slow and not ros and not gpu and not robot'
 
 test-architecture: setup  ## Only what linters cannot say: seconds
