@@ -35,7 +35,7 @@ class DemoConfig:
     """What the demo shows."""
 
     scene: str = "kitchen"
-    """The new scene: home's names are in `robot_agent/sim/scenes.py`."""
+    """The new scene, one with a drawer on the table: kitchen, study or nursery."""
     seed: int = 0
     """Of the adaptation; the trials' seeds are fixed and never used in training."""
     trials: int = 40

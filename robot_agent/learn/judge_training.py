@@ -68,7 +68,7 @@ def train_judge(
     report: Report | None = None,
     log: Path | None = None,
 ) -> Metrics:
-    """Train in place; instruction 0 is `open`, 1 is `close`, as in `sim.scenes.TASKS`."""
+    """Train in place; instruction 0 is `open`, 1 is `close`, as in `sim.tasks.TABLE`."""
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     judge.train()

@@ -21,6 +21,8 @@ from tests.release.planting import (
     stir,
 )
 
+pytestmark = pytest.mark.slow  # four dozen candidates, each rolled out in imagination
+
 
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory) -> Nursery:

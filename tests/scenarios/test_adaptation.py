@@ -26,6 +26,8 @@ from tests.store.episodes import LOSSLESS
 STAGES = ("collect", "finetune", "trust", "compare", "practise", "gate", "swap")
 ONE_ROUND = dataclasses.replace(TINY, rounds=1, final_episodes=0)
 
+pytestmark = pytest.mark.slow  # whole rounds of the slow loop
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -44,7 +46,6 @@ def simulated(folder, say=silent, **changes):
     return make_slow(folder, say=say, store=store, robot=robot, **changes), registry
 
 
-@pytest.mark.slow
 def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
     tmp_path, finetuning
 ):

@@ -127,8 +127,9 @@ def test_the_tool_stays_in_the_cells_box_whatever_is_asked(robots, cell, rng):
     robot, guard = robots[cell], CELLS[cell].guard
     robot.reset(1)
     low, high = np.array(guard.box_low_m) - 0.010, np.array(guard.box_high_m) + 0.010
+    directions = rng.normal(0, 1, (4, 3))
     for index in range(40):
-        away = rng.normal(0, 1, 3) if index % 10 == 0 else away  # noqa: F821 - drawn at index 0
+        away = directions[index // 10]
         robot.execute(np.array([*(0.04 * away / np.linalg.norm(away)), 0, 0, 0, 1.0]))
         if index >= 2:
             tool = robot.world.tool_m

@@ -69,6 +69,7 @@ def test_a_summary_counts_what_is_there(recording):
     assert contact_sheet(recording, rows=2, columns=5).shape == (128, 320, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["drawer", "sink"])
 def test_play_holds_near_misses_and_goes_on_after_success(cell, blind):
     found = collect(Plan(kind="play", cell=cell, num=24, seed=6, steps=60), workers=1)
