@@ -40,12 +40,14 @@ def trained():
     return world
 
 
+@pytest.mark.slow
 def test_a_moving_dot_is_predicted_better_than_by_repeating_the_last_frame(trained):
     errors = held_out_errors(trained, moving_dot(12, seed=9), 1, horizons=(1, 2), batch=32)
     for horizon in ("1", "2"):
         assert errors["ours"][horizon] > errors["repeat_last"][horizon] + 1.0, errors
 
 
+@pytest.mark.slow
 def test_the_trained_world_listens_to_its_actions(trained):
     held, options = moving_dot(12, seed=9), {"horizons": (2,), "batch": 32}
     true = held_out_errors(trained, held, 1, **options)["ours"]["2"]
@@ -74,6 +76,7 @@ def test_an_untrained_world_is_not_trusted():
     assert all(torch.equal(value, before[name]) for name, value in member.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_world_that_predicts_is_trusted(trained):
     config = SceneWorldConfig(
         training=dataclasses.replace(

@@ -43,6 +43,7 @@ def attempt(robot, scene, task, style, seed):
     return robot.world.success(task), np.array(tools)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", [HOME, *NOVEL.values()], ids=lambda scene: scene.name)
 def test_demonstrations_succeed_through_the_guard(robot, scene):
     done = 0
