@@ -15,6 +15,7 @@ _SMOOTHING_PX = 1.5
 _EDGE = 8.0
 """Gradient [grey levels/px] at which an edge counts half; noise after smoothing has about 1."""
 _ROTATIONS_DEG = (0.0, -0.5, 0.5, -1.0, 1.0, -2.0, 2.0, -3.0, 3.0)
+_TURN_MARGIN = 0.01
 _SEARCH = 0.15
 """Shifts are looked for up to this share of the width."""
 _MIN_LIKENESS = 0.3
@@ -81,7 +82,8 @@ def measure_shift(image_hwc: ImageArray, reference_hwc: ImageArray) -> ViewShift
             float,
         )
         shift_px, share = _correlate(_edge_directions(turned), spectrum)
-        if share > likeness:
+        # A turn must explain clearly more than the straight view, which is tried first.
+        if share > likeness + (_TURN_MARGIN if rotation_deg else 0.0):
             best, likeness = turn + np.column_stack([np.zeros((2, 2)), shift_px]), share
     moved_px = _mean_motion_px(best, grey.shape) / scale
     return ViewShift(moved_px, likeness, _colour_agreement(image_hwc, reference_hwc))
