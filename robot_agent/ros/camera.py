@@ -15,7 +15,7 @@ from robot_agent.core.clock import SystemClock
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.protocols import Camera
 from robot_agent.core.types import FloatArray, Frame
-from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.camera_config import CameraConfig, make_camera, reader_config
 from robot_agent.ros.camera_reader import CameraReader
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
@@ -149,7 +149,7 @@ class CameraNode(LifecycleNode):
 
 def main(arguments: Sequence[str] | None = None, make: MakeCamera = make_camera) -> int:
     """Run the node until it is told to end."""
-    return process.run(lambda: CameraNode(make), arguments)
+    return process.run(lambda: CameraNode(make), arguments, nice=realtime.DRIVER_NICE)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from collections import deque
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import Frame
 
-_LENGTH = 8
-"""A quarter of a second at 30 Hz: more would be too old to act on."""
+_LENGTH = 16
+"""Half a second at 30 Hz: more would be too old to act on."""
 
 
 class FrameQueue:

@@ -13,8 +13,8 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.protocols import Clock
 from robot_agent.core.types import FloatArray, Frame
 
-_QUEUE = 8
-"""Frames that wait for the reader: a quarter of a second at 30 Hz."""
+_QUEUE = 16
+"""Frames that wait for the reader: half a second at 30 Hz."""
 FindDevice = Callable[[Any, str], Any]
 
 
