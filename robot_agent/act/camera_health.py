@@ -44,9 +44,12 @@ RULES = {
     "late": Rule(Reaction.NOTE, 5, Reaction.HOLD, "Free the processor or the USB bus."),
     "slow": Rule(Reaction.NOTE, 0, Reaction.NOTE, "Use a USB 3 port, or ask for fewer pictures."),
     "stalling": Rule(Reaction.NOTE, 3, Reaction.HOLD, "Use a USB 3 port; add light."),
+    "no_depth": Rule(
+        Reaction.NOTE, 0, Reaction.NOTE, "Uncover the infrared projector; colour goes on."
+    ),
     "moved": Rule(Reaction.HOLD, 0, Reaction.HOLD, "Put the camera back, or calibrate it anew."),
 }
-"""Faults of a stream; those of a picture before those of time. Source: safety facts S2 to S11."""
+"""Faults of a stream; those of a picture before those of time. Source: failure catalogue, S2 to S12."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +190,8 @@ class CameraHealth:
             found.append("stalling")
         elif share < self._config.slow_below:
             found.append("slow")
+        if frame.depth_mm is not None and not frame.depth_mm.any():
+            found.append("no_depth")
         if self.has_moved:
             found.append("moved")
         return found

@@ -30,7 +30,7 @@ class CameraConfig:
     width: int = setting(640, "Width of a picture [px].", 32, 3840)
     height: int = setting(480, "Height of a picture [px].", 32, 2160)
     hz: int = setting(30, "Pictures per second.", 1, 90)
-    serial: str = setting("", "Serial number (realsense, uvc); empty takes any camera.")
+    serial: str = setting("", "Serial number, in quotes (realsense, uvc); empty takes any.")
     usb2: str = setting("refuse", "A RealSense on USB 2 (realsense): refuse or allow.")
     depth: bool = setting(False, "Also publish aligned depth (realsense).")
     device: str = setting("/dev/video0", "Device or video file (uvc).")

@@ -70,6 +70,8 @@ class RealSenseCamera:
         colour, profile = self._choose(device, rs.stream.color, rs.format.rgb8)
         self.intrinsics = _matrix(profile.get_intrinsics())
         self._stamps = StampMapper(self._config.latency_ns)
+        if colour.supports(rs.option.auto_exposure_priority):
+            colour.set_option(rs.option.auto_exposure_priority, 0)  # the rate stays in the dark
         chosen = [(colour, profile)]
         self._source = rs.frame_queue(_QUEUE)
         if self._config.with_depth:

@@ -273,6 +273,18 @@ def test_a_stamp_in_the_future_counts_like_a_late_one(views: list[np.ndarray]) -
     assert Stream().look(views[0], age_ms=-150.0).causes == ("late",)
 
 
+def test_depth_without_a_single_distance_is_said_and_colour_goes_on(
+    views: list[np.ndarray],
+) -> None:
+    health = CameraHealth(HealthConfig(), PERIOD_S)
+    for depth_mm, cause in ((0, ("no_depth",)), (500, ())):
+        depth = np.zeros((480, 640), np.uint16)
+        depth[0, 0] = depth_mm
+        verdict = health.look(Frame(views[0], 0, 0, depth_mm=depth), 0, REST)
+        assert verdict.causes == cause
+        assert verdict.is_fit
+
+
 def test_silence_begins_after_two_and_a_half_periods(views: list[np.ndarray]) -> None:
     stream = Stream()
     assert stream.health.is_silent(0)
