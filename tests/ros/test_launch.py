@@ -56,11 +56,11 @@ def test_the_guard_comes_before_the_policy_and_after_the_body() -> None:
 
 
 def test_parameters_survive_the_command_line() -> None:
-    options = AgentOptions(folder=Path("a folder's name"), scene="off", time_factor=2.5)
+    options = AgentOptions(folder=Path("a folder's name"), limits_file="off", time_factor=2.5)
     words = processes(options)[0].arguments("wx250s")
-    assert "scene:='off'" in words
     assert "time_factor:=2.5" in words
     guard = processes(options)[1].arguments("wx250s")
+    assert "limits_file:='off'" in guard
     assert "latch_file:='a folder''s name/latch.json'" in guard
 
 
