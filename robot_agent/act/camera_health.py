@@ -49,7 +49,7 @@ RULES = {
     ),
     "moved": Rule(Reaction.HOLD, 0, Reaction.HOLD, "Put the camera back, or calibrate it anew."),
 }
-"""Faults of a stream; those of a picture before those of time. Source: failure catalogue, S2 to S12."""
+"""Faults of a stream; those of a picture before those of time. Failures S2 to S12."""
 
 
 @dataclass(frozen=True, kw_only=True)
