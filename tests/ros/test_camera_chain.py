@@ -1,15 +1,20 @@
 """From the camera to the arm: pictures that are withheld, or a camera that dies, hold it."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
+from robot_agent import cli
 from robot_agent.commands import doctor_camera
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, INACTIVE
@@ -100,6 +105,20 @@ def test_an_episode_runs_on_the_pictures_of_a_topic(client: AgentClient) -> None
     status, value, _ = doctor_camera.health()
     assert status == "ok"
     assert "streaming; camera topic raw/image_raw; rate_hz" in value
+
+
+def test_a_reference_is_taken_and_a_camera_that_moved_is_refused(
+    agent: Agent, client: AgentClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "view.png")
+    assert cli.main(["camera", "reference", "--out", out]) == 0
+    capsys.readouterr()
+    assert cli.main(["camera", "compare", "--reference", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"]["moved_px"] < 1.0
+    taken = cv2.imread(out)
+    cv2.imwrite(out, np.roll(taken, 4, axis=1))
+    assert cli.main(["camera", "compare", "--reference", out, "--max-moved-px", "3"]) == 1
+    assert "the view has moved by" in capsys.readouterr().out
 
 
 def test_a_camera_that_stalls_withholds_its_pictures_and_the_arm_holds(
