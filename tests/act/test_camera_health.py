@@ -182,10 +182,11 @@ def test_a_smudged_lens_is_dropped_for_three_pictures_and_then_only_said(
     for _ in range(40):
         assert stream.look(views[0]).reaction == Reaction.NONE
     begun_ns = stream.now_ns
-    verdicts = [stream.look(blurred(views[0], 5.0)) for _ in range(5)]
+    verdicts = [stream.look(blurred(views[0], 3.5)) for _ in range(5)]
     assert [v.reaction for v in verdicts] == [Reaction.DROP] * 3 + [Reaction.NOTE] * 2
     assert verdicts[-1].causes == ("blurred",)
     assert "Clean the lens" in verdicts[-1].words()
+    assert Stream().look(blurred(views[0], 3.5)).is_fit, "only against what it showed before"
     assert (stream.now_ns - begun_ns) * 1e-9 < 2.0
 
 

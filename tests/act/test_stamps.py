@@ -46,6 +46,17 @@ def test_stamps_of_no_use_are_replaced_by_the_arrival_and_said() -> None:
         assert mapper.is_replaced
 
 
+def test_a_clock_that_stood_still_or_leapt_ahead_is_said_once() -> None:
+    for step_ns in (10 * PERIOD, 10 * PERIOD + HOUR):
+        mapper = StampMapper()
+        mapper.map(0, HOUR)
+        arrival_ns = HOUR + 10 * PERIOD + (0 if step_ns > HOUR else 5 * 1000 * MS)
+        assert mapper.map(step_ns, arrival_ns) == arrival_ns
+        assert mapper.is_replaced
+        assert mapper.map(step_ns + PERIOD, arrival_ns + PERIOD) == arrival_ns + PERIOD
+        assert not mapper.is_replaced
+
+
 def test_measured_latency_is_taken_off() -> None:
     assert StampMapper(latency_ns=20 * MS).map(5, HOUR) == HOUR - 20 * MS
 
