@@ -13,6 +13,7 @@ from robot_agent.core.errors import EpisodeFormatError, InputError
 from robot_agent.core.types import CONTROL_HZ, Episode, Observation, Step
 from robot_agent.store.durable import (
     folder_lock,
+    make_folder,
     publish_folder,
     replace_file,
     storage_errors,
@@ -47,7 +48,7 @@ class EpisodeStore:
         self._config = config or RecordingConfig()
         self._orders: dict[str, int] = {}
         with storage_errors("making the episode folder", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def open_episode(self, start: EpisodeStart) -> EpisodeWriter:
         """Return a writer of a new episode.
