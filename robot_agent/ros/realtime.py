@@ -31,3 +31,16 @@ def enter(nice: int) -> bool:
         _LOG.warning("no priority of %d: %s. Allow it with a nice limit.", nice, error)
         return False
     return True
+
+
+def enter_fifo(priority: int = 50) -> bool:
+    """Ask for SCHED_FIFO for the calling thread; return whether it was granted.
+
+    Only for a thread that no process joins meanwhile (see above).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        _LOG.warning("no SCHED_FIFO: %s. Allow it with an rtprio limit.", error)
+        return False
+    return True
