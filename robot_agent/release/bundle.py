@@ -130,7 +130,9 @@ def write_bundle(folder: Path, contents: BundleContents, key: SigningKey) -> Man
         InputError: `folder` exists.
         StorageError: The disk refused; nothing became visible.
     """
-    if folder.exists():
+    with storage_errors("writing a bundle", folder):
+        exists = folder.exists()
+    if exists:
         raise InputError(f"{folder}: exists, must be new. Choose another folder.")
     files = _encode(contents, folder.name)
     manifest = Manifest(

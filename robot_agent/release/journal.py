@@ -49,10 +49,8 @@ class Journal:
 
     def _read_lines(self) -> tuple[list[tuple[dict[str, Any], str]], int]:
         """Return (record, its hash) of every whole line, and the bytes they take."""
-        if not self._path.exists():
-            return [], 0
         with storage_errors("reading the journal", self._path):
-            content = self._path.read_bytes()
+            content = self._path.read_bytes() if self._path.exists() else b""
         whole_bytes = content.rfind(b"\n") + 1
         lines: list[tuple[dict[str, Any], str]] = []
         previous = _FIRST

@@ -47,7 +47,9 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
         InputError: `target` exists, or the base has another layout.
         StorageError: The disk refused.
     """
-    if target.exists():
+    with storage_errors("exporting a release", target):
+        exists = target.exists()
+    if exists:
         raise InputError(f"{target}: exists, must be new. Choose another file.")
     manifest = registry.load(label).manifest
     folder, staging = registry.path(label), target.with_name(f".tmp-{target.name}")

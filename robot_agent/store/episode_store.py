@@ -60,7 +60,9 @@ class EpisodeStore:
         episode_id = start.episode_id or f"{wall_stamp()}-{secrets.token_hex(3)}"
         require_episode_id(episode_id)
         staging = self.folder / f"{STAGING_PREFIX}{episode_id}"
-        if (self.folder / episode_id).exists() or staging.exists():
+        with storage_errors("opening an episode", staging):
+            exists = (self.folder / episode_id).exists() or staging.exists()
+        if exists:
             raise InputError(
                 f"episode {episode_id}: exists or is being written, must be new. "
                 f"Choose another id; after a crash run: robot-agent episodes check"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robot_agent.core.errors import RobotAgentError
 from robot_agent.release import depot
-from robot_agent.release.bundle_reader import read_bundle
+from robot_agent.release.bundle_reader import read_bundle, read_manifest
 from robot_agent.release.registry import Registry, RegistryConfig
 from robot_agent.release.states import Releases, State
 from robot_agent.release.transfer import export_release
@@ -21,11 +22,26 @@ from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 CONFIG = RegistryConfig(min_free_gb=0.0, max_unhealthy_boots=100)
 
 
-def live(folder: Path, acknowledge: Callable[[str], None]) -> None:
+class NaiveRegistry(Registry):
+    """Says first and does then, under the final name: what a sweep must catch."""
+
+    def publish(self, source: Path) -> str:
+        """Record, copy, verify."""
+        manifest, _ = read_manifest(source, KEYRING)
+        with self._locked():
+            self._record_state(manifest.label, State.FETCHED, manifest)
+            publish_in_place(source, self.path(manifest.label))
+        self.verify(manifest.label)
+        return manifest.label
+
+
+def live(
+    folder: Path, acknowledge: Callable[[str], None], kind: type[Registry] = Registry
+) -> None:
     """Publish four releases: the factory's, one that becomes good, two that are rolled back."""
     parent = make_bundle(folder / "out/b1", 1, key=OPERATOR).hash
     acknowledge("exported b1")
-    registry = Registry(folder / "registry", KEYRING, CONFIG)
+    registry = kind(folder / "registry", KEYRING, CONFIG)
     factory = registry.install_factory(folder / "out/b1")
     acknowledge(f"good {factory}")
     registry.boot()
@@ -58,7 +74,7 @@ def publish_in_place(staging: Path, final: Path) -> None:
         (final / path.name).write_bytes(path.read_bytes())
 
 
-def problems(folder: Path, acks: Sequence[str], export: bytes) -> list[str]:
+def problems(folder: Path, acks: Sequence[str], export: bytes = b"") -> list[str]:
     """Return what the crash broke, after everything that a restart does."""
     try:
         return [*_broken_exports(folder / "out", acks, export), *_broken_registry(folder, acks)]
@@ -72,10 +88,18 @@ def _broken_exports(out: Path, acks: Sequence[str], export: bytes) -> list[str]:
     found = [f"lost the export {name}" for name in sorted(lost)]
     for name in sorted(visible):
         if name.endswith(".tar"):
-            found += [] if (out / name).read_bytes() == export else [f"{name} is not whole"]
+            found += [] if _is_whole(out / name, export) else [f"{name} is not whole"]
         else:
             read_bundle(out / name, KEYRING)
     return found
+
+
+def _is_whole(path: Path, export: bytes) -> bool:
+    """Return whether an export is the one known, or holds all files where none is known."""
+    if export:
+        return path.read_bytes() == export
+    with tarfile.open(path, "r:") as archive:
+        return len(archive.getmembers()) == 6
 
 
 def _broken_registry(folder: Path, acks: Sequence[str]) -> list[str]:
