@@ -67,9 +67,9 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
                 os.fsync(written.fileno())
             staging.rename(target)
             sync_folder(target.parent)
+            return target.stat().st_size
         finally:
             staging.unlink(missing_ok=True)
-    return target.stat().st_size
 
 
 def import_release(

@@ -118,12 +118,12 @@ class EpisodeStore:
     def describe(self, episode_id: str) -> EpisodeInfo:
         """Return what `episode.json` says, without reading the pictures."""
         path = self.folder / require_episode_id(episode_id) / INFO_NAME
-        if not path.is_file():
-            raise EpisodeFormatError(
-                f"{path}: is missing, so {episode_id} is no episode of this store. "
-                f"List them with: robot-agent episodes list"
-            )
         with storage_errors("reading an episode", path):
+            if not path.is_file():
+                raise EpisodeFormatError(
+                    f"{path}: is missing, so {episode_id} is no episode of this store. "
+                    f"List them with: robot-agent episodes list"
+                )
             return info_from_json(path.read_bytes(), episode_id)
 
     def list(self) -> Sequence[str]:
@@ -166,7 +166,7 @@ class EpisodeStore:
         shelf = self.folder / QUARANTINE_NAME
         place = shelf / f"{source.name.removeprefix(STAGING_PREFIX)}-{secrets.token_hex(3)}"
         with storage_errors("moving to quarantine", source):
-            shelf.mkdir(exist_ok=True)
+            make_folder(shelf)  # before anything is moved there: a lost shelf loses what it holds
             write_durably(shelf / f"{place.name}.txt", f"{reason}\n".encode())
             source.rename(place)
             sync_folder(shelf)
@@ -184,9 +184,9 @@ class EpisodeStore:
     def _read(self, episode_id: str) -> tuple[EpisodeInfo, Recording]:
         info = self.describe(episode_id)
         path = self.folder / episode_id / RECORDING_NAME
-        if not path.is_file():
-            raise EpisodeFormatError(f"{path}: is missing. Quarantine this episode.")
         with storage_errors("reading an episode", path):
+            if not path.is_file():
+                raise EpisodeFormatError(f"{path}: is missing. Quarantine this episode.")
             content = path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != info.recording_sha256:

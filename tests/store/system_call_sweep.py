@@ -27,6 +27,7 @@ KILL = "SIGKILL"
 _OF_FILES = "%file,%desc"
 _REPORT = "writev"
 """The call that reports; a fault there would hide what was done."""
+_GO = signal.SIGUSR1
 _WAIT_S = 20.0
 
 
@@ -72,19 +73,18 @@ def run_to(action: Action, point: Point, fault: str) -> Ended:
 
 def _run(action: Action, words: list[str]) -> Ended:
     require_strace()
-    go, told = os.pipe(), os.pipe()
+    told = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {_GO})
     pid = os.fork()
     if pid == 0:
-        _child(action, go, told)
-    os.close(go[0])
+        _child(action, told)
     os.close(told[1])
     tracer = subprocess.Popen(
         ["strace", "-p", str(pid), *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     try:
         _await_attached(tracer)
-        os.write(go[1], b"!")
-        os.close(go[1])
+        os.kill(pid, _GO)
         acks = _read_all(told[0])
         _, status = os.waitpid(pid, 0)
     finally:
@@ -109,18 +109,18 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def _child(action: Action, go: tuple[int, int], told: tuple[int, int]) -> None:
-    os.close(go[1])
-    os.close(told[0])
-    signal.alarm(int(_WAIT_S))
-    os.read(go[0], 1)
-    code = 0
+def _child(action: Action, told: tuple[int, int]) -> None:
+    code = 1
     try:
+        os.close(told[0])
+        signal.alarm(int(_WAIT_S))
+        signal.sigwait({_GO})  # no call on files, so that strace counts only what comes after
         action(lambda text: _tell(told[1], text))
+        code = 0
     except BaseException as problem:  # noqa: BLE001  # the child must end here whatever happens
-        code = 1
         _tell(told[1], f"error:{type(problem).__name__}:{problem}".replace("\n", " "))
-    os._exit(code)
+    finally:
+        os._exit(code)
 
 
 def _tell(descriptor: int, text: str) -> None:
