@@ -28,7 +28,8 @@ class SwapOptions:
     in_place: bool = False
     """New weights are copied over those in use: a control that must be torn."""
     fifo: bool = False
-    """Run the loop under SCHED_FIFO where the machine permits it, besides its niceness."""
+    """Where the machine permits it, run the loop under SCHED_FIFO, and what brings the weights of
+    either run at the lowest such priority."""
 
 
 def bench_swap(

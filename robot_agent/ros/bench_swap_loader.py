@@ -16,17 +16,21 @@ from robot_agent.core.types import ACTION_DIM, FloatArray
 from robot_agent.release.bundle import BundleContents, GoldenSet, write_bundle
 from robot_agent.release.bundle_reader import read_bundle
 from robot_agent.release.signing import SigningKey, load_keyring, save_keyring, trusted
+from robot_agent.ros import realtime
 
 _MODULE = "robot_agent.ros.bench_swap_loader"
 _KEYRING_NAME = "keyring.json"
 _SEGMENTS = 3
 """Active, previous, and the one that is written."""
-_HEAP = {
+_VARIABLES = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
-"""The loader keeps its memory between loads: to fault in fresh pages takes longer than to hash."""
+"""One thread, since the second would wait for a core that others use. The loader keeps its memory
+between loads, since faulting in fresh pages takes longer than hashing what is on them."""
 
 
 def tagged_tensors(tag: int, size_mb: float) -> dict[str, FloatArray]:
@@ -64,7 +68,9 @@ class Loader:
     priority, and a busy machine would let the loop wait for it.
     """
 
-    def __init__(self, shared: Path, keyring_folder: Path, size_mb: float) -> None:
+    def __init__(
+        self, shared: Path, keyring_folder: Path, size_mb: float, *, fifo: bool = False
+    ) -> None:
         """Start the helper; three segments appear in `shared` and are used in turn."""
         size = max(int(size_mb * 1.01e6), 1 << 16)
         self._maps = []
@@ -74,13 +80,13 @@ class Loader:
                 file.truncate(size)
             self._maps.append(np.memmap(path, np.uint8, "r"))
         self._next = 0
-        words = [sys.executable, "-m", _MODULE, str(shared), str(keyring_folder / _KEYRING_NAME)]
+        words = [str(shared), str(keyring_folder / _KEYRING_NAME), str(int(fifo))]
         self._process = subprocess.Popen(
-            words,
+            [sys.executable, "-m", _MODULE, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **_HEAP},
+            env={**os.environ, **_VARIABLES},
         )
 
     def load(self, bundle: Path) -> list[FloatArray]:
@@ -89,7 +95,7 @@ class Loader:
         Raises:
             BundleRejectedError: The first check that it failed.
         """
-        segment, self._next = self._next, (self._next + 1) % _SEGMENTS
+        segment = self._next
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{segment}\t{bundle}\n")
@@ -97,6 +103,7 @@ class Loader:
         answer = json.loads(self._process.stdout.readline())
         if "problem" in answer:
             raise BundleRejectedError(bundle.name, "loading", answer["problem"], "sound")
+        self._next = (segment + 1) % _SEGMENTS
         mapped = self._maps[segment]
         mapped[::4096].max()  # warm: every page is there before the loop asks for it
         return [
@@ -139,4 +146,6 @@ def _offsets(content: bytes) -> list[tuple[int, int]]:
 
 
 if __name__ == "__main__":
+    if sys.argv[3] == "1":
+        realtime.enter_fifo(realtime.LOADER_PRIORITY)
     serve(Path(sys.argv[1]), Path(sys.argv[2]))

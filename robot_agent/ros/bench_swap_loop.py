@@ -65,10 +65,10 @@ class _Loop:
         self._loader: Loader | None = None
         self._stream: Stream | None = None
         if self._road == "lerobot_style":
-            self._stream = Stream(size_mb)
+            self._stream = Stream(size_mb, fifo=settings["fifo"])
         elif self._road != "none":
             self._bundles = dict(zip(_TAGS, make_bundles(folder, _TAGS, size_mb), strict=True))
-            self._loader = Loader(shared, folder, size_mb)
+            self._loader = Loader(shared, folder, size_mb, fifo=settings["fifo"])
             loaded = self._loader.load(self._bundles[_TAGS[0]])
             tensors = loaded if self._road == "slot" else tensors
         self._slot = PolicySlot(TaggedPolicy(_TAGS[0], tensors))
@@ -88,7 +88,7 @@ class _Loop:
             self._is_done.set()
             return
         if self._settings["fifo"] and not self._late_ns:
-            self._is_fifo = realtime.enter_fifo()
+            self._is_fifo = realtime.enter_fifo(realtime.CONTROL_PRIORITY)
         self._late_ns.append(late_ns)
         if not self._streamed.empty():
             self._load_streamed()
@@ -118,6 +118,8 @@ class _Loop:
     def bring(self) -> None:
         """Bring weights again and again, spread over the run."""
         self._nice = realtime.CONTROL_NICE if realtime.enter(realtime.CONTROL_NICE) else 0
+        if self._settings["fifo"]:
+            realtime.enter_fifo(realtime.LOADER_PRIORITY)
         swaps, ticks = self._settings["swaps"], self._settings["ticks"]
         for index in range(swaps):
             while len(self._late_ns) < (index + 1) * ticks // (swaps + 1):

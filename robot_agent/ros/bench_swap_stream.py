@@ -17,6 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from robot_agent.core.types import FloatArray
+from robot_agent.ros import realtime
 from robot_agent.ros.bench_swap_loader import tagged_tensors
 
 _MODULE = "robot_agent.ros.bench_swap_stream"
@@ -27,12 +28,12 @@ _LENGTH_BYTES = 8
 class Stream:
     """The receiving end, in the process of the control loop."""
 
-    def __init__(self, size_mb: float, timeout_s: float = 120.0) -> None:
+    def __init__(self, size_mb: float, *, fifo: bool = False, timeout_s: float = 120.0) -> None:
         """Start a learner that holds two versions in memory and sends the one asked for."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(timeout_s)
-            words = [sys.executable, "-m", _MODULE, str(server.getsockname()[1]), str(size_mb)]
-            self._process = subprocess.Popen(words)
+            words = [str(server.getsockname()[1]), str(size_mb), str(int(fifo))]
+            self._process = subprocess.Popen([sys.executable, "-m", _MODULE, *words])
             self._socket, _ = server.accept()
         self._socket.settimeout(timeout_s)
         _receive(self._socket, 1)  # it has its weights
@@ -84,4 +85,6 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 if __name__ == "__main__":
+    if sys.argv[3] == "1":
+        realtime.enter_fifo(realtime.LOADER_PRIORITY)
     serve(int(sys.argv[1]), float(sys.argv[2]))

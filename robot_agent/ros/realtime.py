@@ -15,6 +15,8 @@ CONTROL_NICE = -20
 DRIVER_NICE = -10
 """The simulated driver: before the learner and its like."""
 ORDINARY_NICE = 0
+CONTROL_PRIORITY, LOADER_PRIORITY = 50, 1
+"""Of SCHED_FIFO, where it is asked for."""
 
 
 def enter(nice: int) -> bool:
@@ -33,7 +35,7 @@ def enter(nice: int) -> bool:
     return True
 
 
-def enter_fifo(priority: int = 50) -> bool:
+def enter_fifo(priority: int) -> bool:
     """Ask for SCHED_FIFO for the calling thread; return whether it was granted.
 
     Only for a thread that no process joins meanwhile (see above).
