@@ -19,6 +19,7 @@ def lived(memory: Path, kind: str = "") -> tuple[list[Op], bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_after_a_loss_of_power_the_registry_is_whole(memory: Path, exhaustive: bool):
     ops, export = lived(memory)
     check = partial(problems, export=export)

@@ -33,15 +33,18 @@ def require_sound(found: dict) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_killed_at_a_system_call(exhaustive: bool):
     require_sound(sweep("registry", 1 if exhaustive else 60, KILL))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_refused_at_a_system_call(exhaustive: bool):
     require_sound(sweep("registry", 1 if exhaustive else 400, *ERRORS))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_a_naive_one_fails_the_same_test():
     assert sweep("naive", 60, KILL)["bad"], "a sweep that cannot fail proves nothing"

@@ -17,6 +17,7 @@ def lived(memory: Path, kind: str = "") -> list[Op]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_after_a_loss_of_power_every_committed_episode_is_whole(memory: Path, exhaustive: bool):
     ops = lived(memory)
     states, different, bad = replay(ops, problems, memory / "disk", 1 if exhaustive else 20)
