@@ -103,18 +103,19 @@ def _swap(arguments: argparse.Namespace) -> int:
     runs = {"with swaps": results, "without": results["control"]}
     if "lerobot_style" in results:
         runs["streamed, loaded in place"] = results["lerobot_style"]
-    rows = [
-        [*_lateness(name, run), run["torn"], run["seen_to_active_ms"]["p50"]]
-        for name, run in runs.items()
-    ]
+    rows = [[*_lateness(name, run), run["torn"], *_waits(run)] for name, run in runs.items()]
     shown = table(
         f"{results['swaps']} swaps of {arguments.size_mb:g} MB at {arguments.rate_hz:g} Hz",
-        ("run", *_LATENESS, "torn", "seen to action p50 ms"),
+        ("run", *_LATENESS, "torn", "work p50 ms", "seen to action p50 ms"),
         rows,
     )
     tables = [shown, *_swap_words(results)]
     show("bench swap", results, as_json=arguments.json, tables=tables)
     return 0
+
+
+def _waits(run: Mapping[str, Any]) -> list[float]:
+    return [run[key]["p50"] for key in ("work_ms", "seen_to_active_ms")]
 
 
 def _swap_words(results: Mapping[str, Any]) -> Iterator[str]:

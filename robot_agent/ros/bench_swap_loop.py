@@ -72,9 +72,10 @@ class _Loop:
             loaded = self._loader.load(self._bundles[_TAGS[0]])
             tensors = loaded if self._road == "slot" else tensors
         self._slot = PolicySlot(TaggedPolicy(_TAGS[0], tensors))
-        self._streamed: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+        self._streamed: queue.SimpleQueue[tuple[int, bytes, int]] = queue.SimpleQueue()
         self._late_ns: list[int] = []
         self._swap_ns: list[int] = []
+        self._work_ns: list[int] = []
         self._seen_ns = 0
         self._wanted_tag = _TAGS[0]
         self._acted = threading.Event()
@@ -109,11 +110,13 @@ class _Loop:
             self._acted.set()
 
     def _load_streamed(self) -> None:
-        tag, content = self._streamed.get()
+        tag, content, fetched_ns = self._streamed.get()
         policy = self._slot.active
         assert isinstance(policy, TaggedPolicy)
+        start_ns = self._clock.now_ns()
         load_in_place(content, policy.tensors)
         policy.tag = tag
+        self._work_ns.append(fetched_ns + self._clock.now_ns() - start_ns)
 
     def bring(self) -> None:
         """Bring weights again and again, spread over the run."""
@@ -133,9 +136,11 @@ class _Loop:
         self._wanted_tag, self._seen_ns = tag, self._clock.now_ns()
         self._acted.clear()
         if self._stream is not None:
-            self._streamed.put((tag, self._stream.fetch(tag)))
+            content = self._stream.fetch(tag)
+            self._streamed.put((tag, content, self._clock.now_ns() - self._seen_ns))
         elif self._loader is not None:
             tensors = self._loader.load(self._bundles[tag])
+            self._work_ns.append(self._clock.now_ns() - self._seen_ns)
             if self._road == "slot":
                 self._slot.offer(TaggedPolicy(tag, tensors))
             else:
@@ -185,19 +190,21 @@ class _Loop:
     def _results(self, period_ns: int, skipped: int) -> dict[str, Any]:
         late_ms = np.array(self._late_ns) * 1e-6
         p50, p99, p999 = (float(p) for p in np.percentile(late_ms, [50, 99, 99.9]))
-        swap_ms = np.array(self._swap_ns or [0]) * 1e-6
         return {
             "swaps": len(self._swap_ns),
             "ticks": len(late_ms),
             "missed": int((late_ms * 1e6 >= period_ns).sum()) + skipped,
             "late_ms": {"p50": p50, "p99": p99, "p999": p999, "max": float(late_ms.max())},
-            "seen_to_active_ms": {
-                "p50": float(np.percentile(swap_ms, 50)),
-                "p99": float(np.percentile(swap_ms, 99)),
-            },
+            "seen_to_active_ms": _percentiles(self._swap_ns),
+            "work_ms": _percentiles(self._work_ns),
             "nice": self._nice,
             "fifo": self._is_fifo,
         }
+
+
+def _percentiles(times_ns: list[int]) -> dict[str, float]:
+    times_ms = np.array(times_ns or [0]) * 1e-6
+    return {f"p{p}": float(np.percentile(times_ms, p)) for p in (50, 99)}
 
 
 def _main(folder: Path, shared: Path, settings: dict[str, Any]) -> None:
