@@ -60,17 +60,9 @@ class _Loop:
     ) -> None:
         self._clock, self._publish, self._settings = SystemClock(), publish, settings
         self._road: Road = settings["road"]
-        size_mb = settings["size_mb"]
-        tensors = list(tagged_tensors(_TAGS[0], size_mb).values())
         self._loader: Loader | None = None
         self._stream: Stream | None = None
-        if self._road == "lerobot_style":
-            self._stream = Stream(size_mb, fifo=settings["fifo"])
-        elif self._road != "none":
-            self._bundles = dict(zip(_TAGS, make_bundles(folder, _TAGS, size_mb), strict=True))
-            self._loader = Loader(shared, folder, size_mb, fifo=settings["fifo"])
-            loaded = self._loader.load(self._bundles[_TAGS[0]])
-            tensors = loaded if self._road == "slot" else tensors
+        tensors = self._open_road(folder, shared)
         self._slot = PolicySlot(TaggedPolicy(_TAGS[0], tensors))
         self._streamed: queue.SimpleQueue[tuple[int, bytes, int]] = queue.SimpleQueue()
         self._late_ns: list[int] = []
@@ -82,6 +74,19 @@ class _Loop:
         self._acted.set()
         self._all_brought, self._is_done = threading.Event(), threading.Event()
         self._nice, self._is_fifo = 0, False
+
+    def _open_road(self, folder: Path, shared: Path) -> list[FloatArray]:
+        """Start what brings weights; return the tensors of the first version."""
+        size_mb, fifo = self._settings["size_mb"], self._settings["fifo"]
+        tensors = list(tagged_tensors(_TAGS[0], size_mb).values())
+        if self._road == "lerobot_style":
+            self._stream = Stream(size_mb, fifo=fifo)
+        elif self._road != "none":
+            self._bundles = dict(zip(_TAGS, make_bundles(folder, _TAGS, size_mb), strict=True))
+            self._loader = Loader(shared, folder, size_mb, fifo=fifo)
+            loaded = self._loader.load(self._bundles[_TAGS[0]])
+            tensors = loaded if self._road == "slot" else tensors
+        return tensors
 
     def tick(self, due_ns: int, late_ns: int) -> None:
         """Take the policy, act, publish."""
