@@ -70,6 +70,12 @@ class RunFolder:
                 ) from error
         return records
 
+    def strike_out(self, records: Sequence[RoundRecord], acting: str) -> None:
+        """Take back the newest version when the robot refused it in the shadow or on probation."""
+        if records and records[-1].version_after not in ("", acting):
+            records[-1].version_after = ""
+            self.save_round(records[-1])
+
     def save_worlds(self, worlds: Sequence[nn.Module], index: int) -> None:
         """Keep the finetuned members of a round."""
         for member, world in enumerate(worlds):

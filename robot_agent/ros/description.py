@@ -23,6 +23,8 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    promotion_file: str = ""
+    """YAML of PromotionConfig: what new weights must show before they stay."""
     scene: str = "home"
     seed: int = 0
     time_factor: float = 1.0
@@ -86,6 +88,11 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         )
     )
     guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
+    policy = {
+        "releases": releases,
+        "is_simulated": options.is_simulated,
+        "promotion_file": options.promotion_file,
+    }
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -96,7 +103,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     return (
         body,
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
-        NodeProcess(name="policy", parameters={"releases": releases} | factor, is_lifecycle=True),
+        NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
