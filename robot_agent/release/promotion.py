@@ -151,6 +151,7 @@ class Promotion:
     def begin_episode(self) -> None:
         """Let the weights act whose turn it is; called before an episode, by its thread."""
         with self._changing():
+            self.follow()
             self.settle()
             self._turn, self._is_running = None, True
             if self._stage is Stage.ARMED:
@@ -250,6 +251,7 @@ class Promotion:
             SwapRefusedError: `version` is not proven yet, or nobody is named.
         """
         with self._changing():
+            self.settle()  # a safety event may have come after the last episode
             if self._pair is None or self._stage is not Stage.PROVEN or version != self._label:
                 raise SwapRefusedError(
                     f"{version}: must have passed its probation to be approved. "

@@ -125,10 +125,10 @@ class WeightServices:
                 if slot.active == version and not slot.candidate:
                     return True, f"{version} acts already"
                 promotion.require_free(version)
-                if not _is_waived(waiver) and weights.state(version) is not State.GOOD:
-                    return True, promotion.begin(weights.load(version))
                 words = ""
-                if _is_waived(waiver):
+                if weights.state(version) is not State.GOOD:
+                    if not _is_waived(waiver):
+                        return True, promotion.begin(weights.load(version))
                     signature = bytes(waiver.signature)
                     words = weights.require_waiver(version, waiver.key_id, signature)
                 self._let_act(weights, runner, promotion, version, words)
