@@ -287,11 +287,9 @@ class Promotion:
         """Obey what another process wrote into the registry: a veto or a roll-back."""
         with self._changing():
             label = self._label
-            state = self._weights.state(label) if label else None
-            if self._pair is None and self._candidate is not None and state is State.REJECTED:
+            is_vetoed = bool(label) and self._weights.state(label) is State.REJECTED
+            if is_vetoed and not self.leave("vetoed"):
                 self._clear(f"{label}: vetoed")
-            elif self._pair is not None and state is State.REJECTED:
-                self.leave("vetoed")
 
     def _clear(self, told: str) -> None:
         self._candidate = self._shadow = self._pair = self._turn = None

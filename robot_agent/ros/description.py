@@ -88,11 +88,6 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         )
     )
     guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
-    policy = {
-        "releases": releases,
-        "is_simulated": options.is_simulated,
-        "promotion_file": options.promotion_file,
-    }
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -103,7 +98,15 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     return (
         body,
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
-        NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
+        NodeProcess(name="policy", parameters=_policy(options) | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _policy(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "releases": str(options.releases_folder),
+        "is_simulated": options.is_simulated,
+        "promotion_file": options.promotion_file,
+    }

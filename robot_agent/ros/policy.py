@@ -74,8 +74,7 @@ class PolicyNode(LifecycleNode):
         self._runner: PolicyRunner | None = None
         self._weights: WeightServices | None = None
         self._shadow: ShadowThread | None = None
-        self._is_active = False
-        self._trouble = ""
+        self._is_active, self._trouble = False, ""
         self._guard: Any = None
         self._proposals = self.create_publisher(ActionProposal, topics.PROPOSAL, topics.COMMAND)
         self._status = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, topics.STATUS)

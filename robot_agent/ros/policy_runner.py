@@ -73,7 +73,7 @@ class PolicyRunner:
         send: Callable[[Proposal], None],
         heartbeat: Callable[[], None],
         why_not: Callable[[], str],
-        witness: Witness | None = None,
+        witness: Witness,
     ) -> None:
         """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing."""
         self._witness = witness
@@ -127,8 +127,7 @@ class PolicyRunner:
 
         try:
             self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
-            if self._witness is not None:
-                self._witness.begin_episode(task)
+            self._witness.begin_episode(task)
             self._pairing.clear()  # what was seen before the episode does not count in it
             run_episode(
                 self,
@@ -144,8 +143,7 @@ class PolicyRunner:
             reason[0] = str(error)
         finally:
             self.status.instruction = ""
-            if self._witness is not None:
-                self._witness.end_episode()
+            self._witness.end_episode()
             self.slot.swap_at_boundary()  # an offer that came during the last chunk
             self._lock.release()
         return steps[0], reason[0]
@@ -201,8 +199,7 @@ class PolicyRunner:
                     f"{self._config.max_hang_s:.1f} s. Roll back the weights."
                 )
         seconds = watch.seconds()
-        if self._witness is not None:
-            self._witness.saw(observation, chunk, seconds)
+        self._witness.saw(observation, chunk, seconds)
         self.status.inference_ms = seconds * 1e3
         self.status.chunks += 1
         return chunk
@@ -217,8 +214,7 @@ class PolicyRunner:
         self._last_end_ns = proposal.deadline_ns
         self.status.late_steps += sum(late > PERIOD_NS // 10 for late in self._steps.late_ns)
         self._steps.late_ns.clear()
-        speed = 1.0 if self._witness is None else self._witness.speed
-        self._send(replace(proposal, speed=speed))
+        self._send(replace(proposal, speed=self._witness.speed))
 
     _last_end_ns = 0
 
