@@ -69,7 +69,7 @@ def test_weights_change_in_mid_episode_and_no_chunk_mixes_versions(
         wait_for_actions(client, 3, episode)
         before = client.guard_state
         client.promote("v2")
-        until(lambda: client.policy_status.active_version == "v2", 5.0, "v2 acts")
+        until(lambda: client.guard_state.weights_version == "v2", 5.0, "v2 moves the arm")
         assert client.roll_back("test") == "v1"
         until(lambda: client.policy_status.active_version == "v1", 5.0, "v1 acts again")
         report = episode.result(30.0)
