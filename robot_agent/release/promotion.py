@@ -9,7 +9,6 @@ from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import InputError, SwapRefusedError
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import FloatArray
-from robot_agent.release.gate import CheckResult
 from robot_agent.release.probation import Probation, Verdict
 from robot_agent.release.road import (
     TAKEOVER,
@@ -18,6 +17,7 @@ from robot_agent.release.road import (
     Stage,
     Weights,
     is_safety_event,
+    spell,
 )
 from robot_agent.release.shadow import Shadow
 from robot_agent.release.states import State
@@ -140,10 +140,10 @@ class Promotion:
 
     def _judge_shadow(self, shadow: Shadow) -> None:
         report, label = shadow.report(), self._label
-        values = {check.name: _spell(check) for check in report.checks}
+        values = {check.name: spell(check) for check in report.checks}
         self._weights.note(label, "shadow ends", {"passed": report.passed, **values})
         if report.first_failure is not None:
-            self.drop(f"shadow: {_spell(report.first_failure)}")
+            self.drop(f"shadow: {spell(report.first_failure)}")
             return
         self._shadow, self._stage = None, Stage.ARMED
         self._told = f"{label}: not refused in the shadow; on probation from the next episode on"
@@ -266,10 +266,7 @@ class Promotion:
             return self._told
 
     def leave(self, reason: str) -> str:
-        """Take the new weights out: recalled at once, then written down.
-
-        Return words, or nothing when no weights are on probation.
-        """
+        """Recall what is on probation, then write it down; return words, or "" when nothing is."""
         with self._changing():
             if self._pair is None:
                 return ""
@@ -291,10 +288,13 @@ class Promotion:
             if is_vetoed and not self.leave("vetoed"):
                 self._clear(f"{label}: vetoed")
 
+    def close(self) -> None:
+        """End in good order: what is on probation is not rejected, and has proved nothing."""
+        with self._changing():
+            if self._pair is not None:
+                self._weights.suspend("the policy node ended during probation")
+            self._clear("")
+
     def _clear(self, told: str) -> None:
         self._candidate = self._shadow = self._pair = self._turn = None
         self._stage, self._told = Stage.NONE, told
-
-
-def _spell(check: CheckResult) -> str:
-    return f"{check.name} is {check.value}, must be {check.limit}"

@@ -179,8 +179,15 @@ class Registry:
                 return releases.current
             return self._roll_back(releases, reason)
 
+    def suspend(self, reason: str) -> str:
+        """End a probation in good order: its release waits in SHADOW to be tried anew."""
+        with self._locked() as releases:
+            if releases.states.get(releases.current) is not State.PROBATION:
+                return releases.current
+            return self._roll_back(releases, reason, State.SHADOW)
+
     def boot(self) -> str:
-        """Record a start and return the label to run, or "" when nothing sound is left.
+        """Record a start; return the label to run, or "" when nothing sound is left.
 
         A release that was in probation when the process ended is rejected. After too many starts
         without `healthy`, or when a bundle is damaged on disk, the next slot takes over.
@@ -228,12 +235,9 @@ class Registry:
             good = [n for n, state in releases.states.items() if state is State.GOOD]
             kept = set(good[len(good) - self._config.keep :]) if self._config.keep else set()
             done = (State.GOOD, State.REJECTED)
-            removed = []
-            for label, state in releases.states.items():
-                if label in releases.pinned | kept or state not in done:
-                    continue
-                if self._depot.remove(label):
-                    removed.append(label)
+            kept |= releases.pinned
+            past = [n for n, state in releases.states.items() if state in done and n not in kept]
+            removed = [label for label in past if self._depot.remove(label)]
             self._depot.sweep()
         return removed
 
@@ -267,15 +271,14 @@ class Registry:
             )
         return state
 
-    def _roll_back(self, releases: Releases, reason: str) -> str:
+    def _roll_back(self, releases: Releases, reason: str, to: State = State.REJECTED) -> str:
         left = releases.current
         rest = [releases.previous, releases.factory]
-        others = [label for label in rest if label != left]
-        target = self._depot.first_sound(others, releases.hashes)
+        target = self._depot.first_sound([n for n in rest if n != left], releases.hashes)
         previous = releases.factory if target != releases.factory else ""
         slots = {"current": target, "previous": previous, "factory": releases.factory}
         if releases.states.get(left) is State.PROBATION:
-            self._record_state(left, State.REJECTED, slots=slots, reason=reason)
+            self._record_state(left, to, slots=slots, reason=reason)
         elif not target:
             raise SwapRefusedError(
                 f"{left}: no sound previous or factory release is left, must be one to roll back. "

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from robot_agent.core.protocols import Policy
 from robot_agent.guard.reactions import REACTIONS
+from robot_agent.release.gate import CheckResult
 from robot_agent.release.probation import ProbationConfig
 from robot_agent.release.shadow import ShadowConfig
 from robot_agent.release.states import State
@@ -21,6 +22,11 @@ def is_safety_event(cause: str) -> bool:
     """Return whether weights on probation go for this: a takeover, any stop, a fault of theirs."""
     is_stop = cause in REACTIONS and REACTIONS[cause].kind == "stop"
     return is_stop or cause == TAKEOVER or cause in _FAULTS
+
+
+def spell(check: CheckResult) -> str:
+    """Return what a check found, in words."""
+    return f"{check.name} is {check.value}, must be {check.limit}"
 
 
 class Stage(StrEnum):
@@ -109,6 +115,9 @@ class Weights(Protocol):
 
         With `leaving`, nothing is recorded unless that version is current.
         """
+
+    def suspend(self, reason: str) -> str:
+        """End a probation in good order, to be begun anew; name what is current then."""
 
     def note(self, version: str, what: str, values: Mapping[str, Any]) -> None:
         """Record evidence about `version`."""

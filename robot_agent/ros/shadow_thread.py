@@ -62,8 +62,9 @@ class ShadowThread:
         self._promotion.end_episode()
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Let the thread end, and the probation rest."""
         self._is_closed = True
+        self._promotion.close()
 
     def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
         """Take an inference of the acting weights; never waits for the candidate."""

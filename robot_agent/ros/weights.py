@@ -74,6 +74,10 @@ class ReleaseWeights:
         """Return to the previous or factory release and name what is current then."""
         return self._registry.roll_back(reason, leaving)
 
+    def suspend(self, reason: str) -> str:
+        """End a probation in good order; its release waits in SHADOW. Name what is current."""
+        return self._registry.suspend(reason)
+
     def note(self, version: str, what: str, values: Mapping[str, Any]) -> None:
         """Record evidence about `version`."""
         self._registry.note(version, what, values)

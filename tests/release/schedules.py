@@ -261,7 +261,11 @@ class Robot:
         if label != FACTORY:
             self.depot.damaged.add(label)
 
+    def crash(self) -> None:
+        self._boot()
+
     def shut_down(self) -> None:
+        self.promotion.close()
         self._boot()
 
     def shut_down_amid_a_promotion(self) -> None:
@@ -313,7 +317,8 @@ class Robot:
 EVENTS: dict[str, int] = {
     "act": 60, "end_episode": 40, "new_candidate": 4, "promote": 8, "promote_by_waiver": 1,
     "approve": 16, "veto": 1, "roll_back": 2, "settle": 3, "reject": 1, "stop": 1, "reset": 4,
-    "take_over": 2, "fault": 1, "damage": 1, "shut_down": 1, "shut_down_amid_a_promotion": 1,
+    "take_over": 2, "fault": 1, "damage": 1, "shut_down": 1, "crash": 1,
+    "shut_down_amid_a_promotion": 1,
 }  # fmt: skip
 
 

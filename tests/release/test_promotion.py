@@ -56,6 +56,10 @@ class Ledger:
         self.told.append(f"roll back: {reason}")
         return "old"
 
+    def suspend(self, reason: str) -> str:
+        self.told.append(f"suspend: {reason}")
+        return "old"
+
     def note(self, version: str, what: str, values: Any) -> None:
         self.told.append(f"note {what} {dict(values)}")
 
@@ -261,6 +265,18 @@ def test_a_veto_by_another_process_is_obeyed_at_every_edge():
     robot.ledger.states["new"] = State.REJECTED
     robot.promotion.follow()
     assert robot.slot.is_recalled
+
+
+def test_an_end_in_good_order_rejects_nothing():
+    robot = Robot().on_probation()
+    robot.episode("success")
+    robot.promotion.close()
+    assert robot.ledger.told[-1] == "suspend: the policy node ended during probation"
+    robot = Robot()
+    robot.promotion.begin(Named("new"))
+    told = list(robot.ledger.told)
+    robot.promotion.close()
+    assert robot.ledger.told == told
 
 
 def test_only_an_operator_may_skip_the_probation():

@@ -100,6 +100,10 @@ class StubWeights:
         self._say("roll_back", self._history.pop(), reason)
         return self._history[-1]
 
+    def suspend(self, reason: str) -> str:
+        self._say("suspend", self._history.pop(), reason)
+        return self._history[-1]
+
     def list(self) -> list[tuple[str, str]]:
         return [(path.stem, "GOOD") for path in sorted(self._folder.glob("*.json"))]
 
