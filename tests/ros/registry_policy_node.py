@@ -16,7 +16,8 @@ def load_policy(bundle: Path) -> StubPolicy:
     return StubPolicy(bundle.name, {"step_m": 0.001 * int(bundle.name[1:5])})
 
 
-def make_weights(releases: Path) -> ReleaseWeights:
+def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
+    assert shipped
     return ReleaseWeights(releases, load_policy)
 
 
