@@ -108,9 +108,11 @@ def _show(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments.releases)
     require_known(registry, arguments.label)
     bundle = registry.load(arguments.label)
+    releases = registry.releases()
+    history = releases.history[arguments.label]
     plain = {
         "label": bundle.label,
-        "state": str(registry.releases().states[arguments.label]),
+        "state": str(releases.states[arguments.label]),
         "signed_by": bundle.signed_by,
         **dataclasses.asdict(bundle.manifest),
         "report": dict(bundle.report),
@@ -118,10 +120,11 @@ def _show(arguments: argparse.Namespace) -> int:
     }
     show(
         "weights show",
-        plain,
+        {**plain, "history": [list(line) for line in history]},
         as_json=arguments.json,
         tables=[
-            table(f"Release {bundle.label}: whole and signed", ("what", "value"), plain.items())
+            table(f"Release {bundle.label}: whole and signed", ("what", "value"), plain.items()),
+            table("Its road", ("at", "what", "words"), history),
         ],
     )
     return 0

@@ -53,11 +53,15 @@ def run(client: AgentClient, outcome: str = "success", steps: int = CHUNK) -> Ep
     return report
 
 
-def arm(client: AgentClient, version: str) -> None:
+def arm(client: AgentClient, version: str, acting: str = "v1") -> None:
     """Promote `version` and let it watch until it may act."""
     assert "shadow, 0 of 4 observations" in client.promote(version)
-    assert run(client, steps=SHADOW_STEPS).weights_version == "v1"
-    until(lambda: client.policy_status.stage == "armed", 3.0, f"{version} is armed")
+    for _ in range(3):  # a busy machine may let the shadow drop what it sees
+        assert run(client, steps=SHADOW_STEPS).weights_version == acting
+        client.episodes.repeats_start()  # waits for the newest report
+        if client.policy_status.stage == "armed":
+            return
+    pytest.fail(f"{version} is not armed: {client.policy_status.stage_message}")
 
 
 def test_a_candidate_goes_through_shadow_and_probation_and_stays(

@@ -17,7 +17,7 @@ from robot_agent.ros.description import AgentOptions, processes
 from robot_agent.ros.up import Agent
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 from tests.ros.running import HERE, is_up, until
-from tests.ros.test_promotion import SHADOW_STEPS, run
+from tests.ros.test_promotion import arm, run
 
 CLEAN_UP = 2
 """lifecycle_msgs/Transition."""
@@ -68,12 +68,6 @@ def kill(agent: Agent, client: AgentClient) -> None:
     until(lambda: is_up(client), 20.0, "it is active")
 
 
-def shadow(client: AgentClient, candidate: str, first: str) -> None:
-    assert candidate in client.promote(candidate)
-    assert run(client, steps=SHADOW_STEPS).weights_version == first
-    until(lambda: client.policy_status.stage == "armed", 3.0, "the candidate is armed")
-
-
 def test_kill_in_every_stage_comes_back_on_the_last_good(agent: Agent, registry: Registry) -> None:
     client = agent.client
     assert client is not None
@@ -87,12 +81,12 @@ def test_kill_in_every_stage_comes_back_on_the_last_good(agent: Agent, registry:
     assert registry.releases().states[candidate] is State.SHADOW
     assert (client.policy_status.active_version, client.policy_status.stage) == (first, "")
 
-    shadow(client, candidate, first)
+    arm(client, candidate, first)
     kill(agent, client)
     assert registry.releases().states[candidate] is State.SHADOW
     assert run(client).weights_version == first, "an armed candidate acted after a crash"
 
-    shadow(client, candidate, first)
+    arm(client, candidate, first)
     assert run(client).weights_version == candidate
     assert registry.current() == candidate
     kill(agent, client)
