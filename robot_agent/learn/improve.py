@@ -267,7 +267,7 @@ def _release(slow: Slow, record: RoundRecord, evidence: Evidence) -> None:
         slow.budget.say("gate", record.index, 1.0, "refused; the active weights keep running")
         return
     promoted, message = slow.robot.promote(version)
-    record.version_after = version if promoted else ""
+    record.version_after, record.not_acting = (version, "") if promoted else ("", version)
     record.seconds = slow.budget.seconds()
     slow.budget.say("swap", record.index, 1.0, message or f"{version} acts")
 

@@ -67,6 +67,7 @@ class AdaptSession:
     num_episodes: int = 0
     watch: Stopwatch = field(default_factory=Stopwatch)
     _is_pair_open: bool = False
+    _said: str = ""
 
     def run(self) -> AdaptOutcome:
         """Adapt; whatever happens, the learner is ended and the arm holds."""
@@ -163,7 +164,8 @@ class AdaptSession:
             f"episode {self.num_episodes}/{self.order.max_real_episodes}: {report.outcome} "
             f"{report.steps} steps, {report.weights_version} {report.message}"
         )
-        if report.proving:
+        if report.proving not in ("", self._said):
+            self._said = report.proving
             self.log(report.proving)
         self._is_pair_open = bool(report.proving) and calls.repeats_start()
         if report.outcome == "abort" and not self._why_over():

@@ -38,6 +38,7 @@ def test_a_version_that_the_robot_refused_is_struck_out(tmp_path):
     run.save_round(kept[0])
     run.strike_out(kept, "v1")
     assert kept[-1].version_after == run.load_rounds()[-1].version_after == ""
+    assert run.load_rounds()[-1].not_acting == "v2"
 
 
 def test_killed_at_any_point_of_saving_the_run_still_loads(tmp_path):
