@@ -120,6 +120,8 @@ class Proposal:
     """Monotonic stamp of the observation that it answers."""
     deadline_ns: int
     """Monotonic time until which it may be started."""
+    speed: float = 1.0
+    """Share of the guard's ordinary speed limits, (0, 1]; never loosens one."""
 
 
 @dataclass(frozen=True, eq=False)

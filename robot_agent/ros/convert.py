@@ -131,6 +131,7 @@ def to_proposal(proposal: Proposal) -> Any:
         chunk_id=proposal.chunk_id,
         index=proposal.index,
         sequence=proposal.sequence,
+        speed=float(proposal.speed),
         action=[float(value) for value in np.asarray(proposal.action).reshape(-1)],
     )
 
@@ -145,4 +146,5 @@ def from_proposal(message: Any) -> Proposal:
         sequence=int(message.sequence),
         stamp_ns=int(message.stamp_ns),
         deadline_ns=int(message.deadline_ns),
+        speed=float(message.speed),
     )
