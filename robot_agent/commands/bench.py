@@ -1,4 +1,4 @@
-"""`bench control|swap|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
+"""`bench control|swap|camera|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
 
 import argparse
 import itertools
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from robot_agent.commands import bench_camera
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -60,6 +61,7 @@ def register(commands: "Commands") -> None:
     delta.add_argument("--learning-rate", type=number(0, 0.01), default=5e-6)
     delta.add_argument("--age", type=whole(0, 100_000), default=0, help="steps before the base")
     delta.add_argument("--coherence", type=number(0, 1), default=0.0, help="of the gradients")
+    bench_camera.add(group)
     for parser in (control, swap):
         add_json(parser)
     for parser in (policy, imagine, sim, delta):

@@ -15,10 +15,12 @@ from robot_agent.commands.options import (
     existing_folder,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.store.durable import storage_errors
 from robot_agent.store.episode_format import OUTCOMES
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
+    from robot_agent.core.types import Episode
     from robot_agent.store.episode_store import EpisodeStore
 
 _ALIGNED = 60
@@ -31,6 +33,8 @@ def register(commands: "Commands") -> None:
     listing = add_command(group, "list", "list the episodes, oldest first", _list)
     showing = add_command(group, "show", "say everything about one episode", _show)
     showing.add_argument("episode", help="id of the episode")
+    showing.add_argument("--sheet", type=Path, help="write its pictures as one PNG")
+    showing.add_argument("--html", type=Path, help="write a page with clip, curves and findings")
     check = add_command(group, "check", "mend what a crash left, set damaged ones aside", _check)
     check.add_argument(
         "--all", action="store_true", help="hash and look into every recording, which is slow"
@@ -72,7 +76,10 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    info = _open(arguments.store).verify(arguments.episode)
+    store = _open(arguments.store)
+    info = store.verify(arguments.episode)
+    if arguments.sheet or arguments.html:
+        _draw(store.load(arguments.episode), arguments)
     plain: dict[str, Any] = dataclasses.asdict(info)
     plain["weights_versions"] = _versions(info.weights_versions)
     plain["controllers"] = dict(Counter(info.controllers))
@@ -83,6 +90,16 @@ def _show(arguments: argparse.Namespace) -> int:
         tables=[table(f"Episode {info.id}: whole", ("what", "value"), plain.items())],
     )
     return 0
+
+
+def _draw(episode: "Episode", arguments: argparse.Namespace) -> None:
+    from robot_agent.evaluate.episode_page import contact_sheet, write_episode_page
+
+    if arguments.sheet:
+        with storage_errors("writing the sheet", arguments.sheet):
+            contact_sheet(episode).save(arguments.sheet)
+    if arguments.html:
+        write_episode_page(arguments.html, episode)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ _LOG = logging.getLogger(__name__)
 CONTROL_NICE = -20
 """The guard: before everything else."""
 DRIVER_NICE = -10
-"""The simulated driver: before the learner and its like."""
+"""Drivers of camera and simulated arm: before the learner and its like."""
 ORDINARY_NICE = 0
 CONTROL_PRIORITY, LOADER_PRIORITY = 50, 1
 """Of SCHED_FIFO, where it is asked for."""
