@@ -167,7 +167,7 @@ class PolicyNode(LifecycleNode):
     def _on_image(self, message: Any) -> None:
         try:
             stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_image(convert.from_image(message), stamp_ns)
+            self._pairing.add_image(convert.from_image(message), stamp_ns, self._time.now_ns())
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 

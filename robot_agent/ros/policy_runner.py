@@ -173,6 +173,11 @@ class PolicyRunner:
         """Return why the episode must end: the guard, or a camera that stopped or froze."""
         if self._pairing.is_frozen:
             return "camera: the same picture keeps coming while the arm moves. Check the camera."
+        if self._pairing.is_skewed(self._clock.now_ns()):
+            return (
+                "camera and joints: their stamps are farther apart than an observation may be. "
+                "Measure the camera's latency_s, or restart the one that lags."
+            )
         age_s = self._image_age_s()
         if self._steps.end_ns >= self._begin_ns and age_s > self._config.max_image_age_s:
             return str(StaleObservationError("camera", age_s, self._config.max_image_age_s))

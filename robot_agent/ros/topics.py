@@ -12,6 +12,7 @@ from rclpy.qos import (
 
 CAMERA_IMAGE: Final = "camera/color/image_raw"
 CAMERA_INFO: Final = "camera/color/camera_info"
+CAMERA_DEPTH: Final = "camera/aligned_depth_to_color/image_raw"
 JOINT_STATES: Final = "joint_states"
 ARM_COMMAND: Final = "commands/joint_group"
 GRIPPER_COMMAND: Final = "commands/joint_single"
