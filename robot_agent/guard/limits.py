@@ -1,7 +1,8 @@
 """The guard's numbers; YAML may tighten a coded ceiling and never loosen it."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 from robot_agent.core.bridge_action import STEP_LIMIT_M, STEP_LIMIT_RAD
 from robot_agent.core.config import require_range
@@ -43,12 +44,31 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "fault_window_s": (60.0, 3600.0, "s"),
     "max_non_finite": (1, 2, "in the window"),
     "max_huge": (1, 3, "in the window"),
+    "max_following_rad": (0.05, 0.30, "rad"),
+    "effort_share": (0.2, 1.0, "of Bridge's caps"),
+    "strain_s": (0.04, 0.2, "s"),
+    "stale_s": (0.1, 0.5, "s"),
+    "max_outside_m": (0.01, 0.10, "m"),
+    "warm_margin_c": (15.0, 40.0, "degrees"),
+    "hot_margin_c": (5.0, 30.0, "degrees"),
+    "low_voltage_v": (10.5, 12.0, "V"),
+    "brown_out_v": (9.5, 11.5, "V"),
+    "max_health_age_s": (1.0, 5.0, "s"),
+    "grip_pwm": (50.0, 250.0, ""),
+    "max_grip_load": (50.0, 300.0, "thousandths"),
+    "jam_s": (0.2, 1.0, "s"),
+    "max_jams": (1, 3, "in the window"),
 }
 """Lowest and highest value that a configuration file may ask for, and the unit."""
 BOX_CEILING = ((0.05, -0.40, 0.0), (0.60, 0.40, 0.50))
 """Largest box for the tool point, base_link [m]."""
 BODY_CEILING = ((-0.40, -0.50, 0.0), (0.65, 0.50, 0.75))
 """Largest box for wrist and elbow, base_link [m]."""
+
+EFFORT_CAPS_MA = (1360.0, 1700.0, 1020.0, 1020.0, 1020.0, 1190.0)
+"""Largest effort of each joint; Source: bridge_data_robot, ABS_MAX_JOINT_EFFORTS x 1.7."""
+SLOW_SHARE = 0.5
+"""Share of every speed that is left while a motor is warm."""
 
 Point = tuple[float, float, float]
 
@@ -82,7 +102,10 @@ class GuardConfig:
     max_step_rad: float = STEP_LIMIT_RAD
     """Largest component of a step's rotation, clipped per axis as Bridge does."""
     max_tool_speed_mps: float = 0.25
-    """Ceiling on a step's translation divided by 0.2 s; Source: ISO 10218-1:2025, class I."""
+    """Ceiling on the way of any point of the arm in a step divided by 0.2 s.
+
+    Source: ISO 10218-1:2025, class I.
+    """
     max_joint_speed_radps: float = 1.5
     """Joint targets lie at most this times 0.2 s from the measured joints."""
     max_lead_m: float = 0.06
@@ -121,6 +144,34 @@ class GuardConfig:
     """Non-finite proposals in the window that stop the arm."""
     max_huge: int = 3
     """Huge proposals in the window that stop the arm."""
+    max_following_rad: float = 0.25
+    """A joint this far from where it should be by now has met something; see strain.py."""
+    effort_share: float = 1.0
+    """Share of EFFORT_CAPS_MA that is allowed."""
+    strain_s: float = 0.1
+    """Following error or effort that lasts this long stops the arm."""
+    stale_s: float = 0.3
+    """Readings that repeat exactly this long, while the arm should move, are no readings."""
+    max_outside_m: float = 0.05
+    """A body point measured this far outside its box stops the arm."""
+    warm_margin_c: float = 15.0
+    """A motor this close to its temperature limit slows the arm."""
+    hot_margin_c: float = 5.0
+    """A motor this close to its temperature limit stops the arm."""
+    low_voltage_v: float = 10.5
+    """Less holds the arm."""
+    brown_out_v: float = 10.0
+    """Less stops it."""
+    max_health_age_s: float = 3.0
+    """The arm holds when the motors' health is older, once it was known."""
+    grip_pwm: float = 200.0
+    """PWM of a grip that meets resistance."""
+    max_grip_load: float = 250.0
+    """Load of the gripper [thousandths of full] above which it counts as resisted."""
+    jam_s: float = 1.0
+    """A gripper that pushes in vain above that load this long is let loose."""
+    max_jams: int = 2
+    """So many in the window stop the arm."""
 
     def __post_init__(self) -> None:
         """Refuse what exceeds a coded ceiling; the message names the value and the ceiling."""
@@ -133,7 +184,7 @@ class GuardConfig:
 
     @property
     def max_translation_m(self) -> float:
-        """Longest translation of one step, from the tool's speed ceiling."""
+        """Longest way of any point of the arm in one step, from the speed ceiling."""
         return self.max_tool_speed_mps * STEP_S
 
     @property
@@ -145,6 +196,17 @@ class GuardConfig:
     def floor_m(self) -> float:
         """Lowest height of any body point."""
         return self.table_height_m + self.table_margin_m
+
+
+@lru_cache(maxsize=8)
+def slowed(config: GuardConfig) -> GuardConfig:
+    """Return the limits of a tired arm: half of every speed."""
+    return replace(
+        config,
+        max_tool_speed_mps=max(config.max_tool_speed_mps * SLOW_SHARE, 0.01),
+        max_joint_speed_radps=max(config.max_joint_speed_radps * SLOW_SHARE, 0.05),
+        max_step_rad=max(config.max_step_rad * SLOW_SHARE, 0.001),
+    )
 
 
 def to_ns(seconds: float) -> int:

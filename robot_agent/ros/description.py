@@ -85,7 +85,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
             is_lifecycle=True,
         )
     )
-    guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
+    guard = _guard_parameters(options)
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -100,3 +100,11 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "limits_file": options.limits_file,
+        "latch_file": str(options.folder / "latch.json"),
+        "driver": "simulated" if options.is_simulated else "xs_sdk",
+    }

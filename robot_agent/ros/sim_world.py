@@ -30,8 +30,8 @@ from robot_agent.sim.tasks import find_task, tasks_of
 from robot_agent.sim.world import TICK_S, SimWorld
 
 _TICK_NS = round(TICK_S * 1e9)
-_PROFILE_MS = (250, 100)
-"""The simulated arm moves by the streaming profile whatever its registers say."""
+_PROFILE_MS, _BUS_WATCHDOG = (250, 100), 5
+"""The simulated arm streams whatever its registers say, also after a restart of this node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class SimWorldNode(Node):
         self._world = SimWorld(scene_named(self._config.scene), self._config.seed)
         task = self._config.task or tasks_of(self._world.scene.cell)[0].name
         self._load(self._config.scene, self._config.seed, task)
-        self._servos, servo_lock = Servos(_PROFILE_MS), threading.Lock()
+        self._servos, servo_lock = Servos(_PROFILE_MS, _BUS_WATCHDOG), threading.Lock()
         self._driver = DriverServices(self, self._servos, servo_lock)
         self._make_interfaces()
         size_px = (self._config.camera_width, self._config.camera_height)

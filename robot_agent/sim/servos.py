@@ -79,7 +79,7 @@ _PRESENT: Final = {
 class Servos:
     """Registers by motor; the caller serialises access."""
 
-    def __init__(self, profile_ms: tuple[int, int] = (2000, 300)) -> None:
+    def __init__(self, profile_ms: tuple[int, int] = (2000, 300), watchdog: int = 0) -> None:
         """Start as the driver leaves them: torque on, position mode, its slow default profile."""
         self._registers = {name: _fresh(name) for name in IDS}
         self.missing: set[str] = set()
@@ -89,6 +89,7 @@ class Servos:
         arm = (*wx250s.JOINT_NAMES, "shoulder_shadow", "elbow_shadow")
         self.set_mode(arm, "position", "time", profile_ms)
         self.set_mode((wx250s.GRIPPER_NAME,), "pwm", "velocity", (0, 0))
+        self.write(IDS, "Bus_Watchdog", watchdog)
 
     # --- what the driver offers ------------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+"""A guard before an emulated driver and a stand-in for the policy, as real processes."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from robot_agent_interfaces.msg import ActionProposal, PolicyStatus
+
+from robot_agent.core.clock import SystemClock
+from robot_agent.ros import topics
+from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, DEACTIVATE, INACTIVE
+from robot_agent.ros.client import AgentClient
+from robot_agent.ros.description import AgentOptions, NodeProcess
+from robot_agent.ros.up import Agent
+from tests.ros.running import try_reset, until
+
+UP = [0.015, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0]
+STILL = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+
+
+def nodes(folder: Path, **guard: Any) -> list[NodeProcess]:
+    """Return the emulator and the guard, with more parameters for the guard."""
+    parameters = {"latch_file": str(folder / "latch.json"), "driver": "xs_sdk", **guard}
+    return [
+        NodeProcess(name="xs_emulator"),
+        NodeProcess(name="arm_guard", parameters=parameters, is_lifecycle=True),
+    ]
+
+
+def rig(folder: Path, domain_id: int) -> Agent:
+    options = AgentOptions(folder=folder, is_simulated=False)
+    return Agent(options, nodes(folder), domain_id=domain_id)
+
+
+class Driving:
+    """Proposes at 5 Hz and shows signs of life at 50 Hz, as the policy node does."""
+
+    def __init__(self, client: AgentClient, action: list[float]) -> None:
+        self.action = action
+        self._node, self._clock = client.node, SystemClock()
+        depth = QoSProfile(depth=1)
+        self._proposals = self._node.create_publisher(ActionProposal, topics.PROPOSAL, depth)
+        self._status = self._node.create_publisher(
+            PolicyStatus, topics.POLICY_STATUS, topics.STATUS
+        )
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Driving":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(2.0)
+        self._node.destroy_publisher(self._proposals)
+        self._node.destroy_publisher(self._status)
+
+    def _run(self) -> None:
+        tick = 0
+        while not self._over.wait(0.02):
+            tick += 1
+            now_ns = self._clock.now_ns()
+            self._status.publish(PolicyStatus(stamp_ns=now_ns))
+            if tick % 10 == 0:
+                message = ActionProposal(action=self.action, weights_version="rig")
+                message.sequence, message.stamp_ns = now_ns // 1_000_000, now_ns
+                message.deadline_ns = now_ns + 200_000_000
+                self._proposals.publish(message)
+
+
+def recover(client: AgentClient) -> None:
+    """Take every fault away, set the arm up again and reset the latch, as a person would."""
+    for component in ("bus", "driver", "commands", "supply", "object", *MOTORS):
+        client.calls.call("sim/inject", component=component, kind="ok")
+    state = client.guard_state
+    if state is None or state.mode != "idle" or client.calls.state_of("arm_guard") != ACTIVE:
+        for transition in (DEACTIVATE, 2, CONFIGURE):  # 2 is clean up
+            client.calls.change_state("arm_guard", transition)
+        until(lambda: client.calls.change_state("arm_guard", ACTIVATE), 10.0, "activation")
+    assert INACTIVE
+    state = client.calls.wait_for("guard/state", lambda state: True, 3.0)
+    for cause in list(state.causes) if state.latched else []:
+        until(lambda cause=cause: try_reset(client, cause), 5.0, f"reset of {cause}")
+    client.calls.wait_for("guard/state", lambda state: not state.latched, 3.0)
+
+
+MOTORS = ("waist", "shoulder", "shoulder_shadow", "elbow", "wrist_angle", "gripper")
