@@ -54,7 +54,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "low_voltage_v": (10.5, 12.0, "V"),
     "brown_out_v": (9.5, 11.5, "V"),
     "max_health_age_s": (1.0, 5.0, "s"),
-    "grip_pwm": (50.0, 250.0, ""),
+    "grip_pwm": (50.0, 250.0, "of 885"),
     "max_grip_load": (50.0, 300.0, "thousandths"),
     "jam_s": (0.2, 1.0, "s"),
     "max_jams": (1, 3, "in the window"),
@@ -67,6 +67,8 @@ BODY_CEILING = ((-0.40, -0.50, 0.0), (0.65, 0.50, 0.75))
 
 EFFORT_CAPS_MA = (1360.0, 1700.0, 1020.0, 1020.0, 1020.0, 1190.0)
 """Largest effort of each joint; Source: bridge_data_robot, ABS_MAX_JOINT_EFFORTS x 1.7."""
+PEAK_S = 0.15
+"""A way D in one time profile (250 ms, 100 ms of them to accelerate) peaks at D / 0.15 s."""
 SLOW_SHARE = 0.5
 """Share of every speed that is left while a motor is warm."""
 
@@ -109,7 +111,7 @@ class GuardConfig:
     max_joint_speed_radps: float = 1.5
     """Joint targets lie at most this times 0.2 s from the measured joints."""
     max_lead_m: float = 0.06
-    """How far the commanded tool may run ahead of the measured tool (target wind-up)."""
+    """How far a target may lead any point of the arm from where it is measured (wind-up)."""
     joint_margin_rad: float = 0.05
     """Distance kept from the joint limits; SLEEP lies 0.056 rad from one and must stay legal."""
     max_branch_step_rad: float = 1.0
@@ -206,7 +208,14 @@ def slowed(config: GuardConfig) -> GuardConfig:
         max_tool_speed_mps=max(config.max_tool_speed_mps * SLOW_SHARE, 0.01),
         max_joint_speed_radps=max(config.max_joint_speed_radps * SLOW_SHARE, 0.05),
         max_step_rad=max(config.max_step_rad * SLOW_SHARE, 0.001),
+        max_lead_m=max(config.max_lead_m * SLOW_SHARE, 0.01),
     )
+
+
+def at_most_its_speed(config: GuardConfig) -> GuardConfig:
+    """Return the limits with a lead that keeps even the peak of a profile under the ceiling."""
+    lead_m = max(config.max_tool_speed_mps * PEAK_S, 0.01)
+    return replace(config, max_lead_m=min(config.max_lead_m, lead_m))
 
 
 def to_ns(seconds: float) -> int:

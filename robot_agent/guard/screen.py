@@ -63,7 +63,9 @@ def screen(
         return replace(refused, cause="branch_flip", changes=tuple(words))
     joint_words, joints_rad = _keep_joints(config, joints_rad, measured_rad)
     words += joint_words
-    if joint_words:
+    way_words, joints_rad = _keep_way(config, joints_rad, measured_rad)
+    words += way_words
+    if joint_words or way_words:
         joints_rad, T_target = _keep_lead(config, joints_rad, measured_rad, T_measured[:3, 3])
     is_near = _distance_m(T_target, T_measured[:3, 3]) <= config.max_lead_m + _LEAD_SLACK_M
     if not (is_near and _is_body_inside(config, joints_rad, measured_rad)):
@@ -137,6 +139,26 @@ def _keep_joints(
             f"joint step {largest_rad:.3f} rad is over {config.max_joint_step_rad:.3f} rad: scaled"
         )
     return words, inside
+
+
+def _keep_way(
+    config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray
+) -> tuple[list[str], FloatArray]:
+    """Return what was changed and joints to which no point of the arm goes farther than the lead.
+
+    The servos cover the way from the measured joints in one time profile, so its length bounds
+    the speed of every point; the elbow may move while the tool stands.
+    """
+    start = wx250s.extreme_points(measured_rad)
+    way = wx250s.extreme_points(joints_rad) - start
+    way_m = math.sqrt(float((way * way).sum(axis=1).max()))
+    if way_m <= config.max_lead_m:
+        return [], joints_rad
+    nearer_rad = measured_rad + (joints_rad - measured_rad) * (0.98 * config.max_lead_m / way_m)
+    words = (
+        f"a point of the arm would go {way_m:.3f} m, limit {config.max_lead_m:.3f} m: shortened"
+    )
+    return [words], np.clip(nearer_rad, wx250s.JOINT_LOWER_RAD, wx250s.JOINT_UPPER_RAD)
 
 
 def _keep_lead(

@@ -15,7 +15,7 @@ from robot_agent.core.errors import ArmFaultError, RobotAgentError
 from robot_agent.core.types import FloatArray
 from robot_agent.guard.contract import CONTRACT_FILE, is_at_rest, load_contract
 from robot_agent.guard.health import Health
-from robot_agent.guard.limits import GuardConfig
+from robot_agent.guard.limits import GuardConfig, at_most_its_speed
 from robot_agent.guard.strain import is_way_clear
 from robot_agent.ros import arm_setup, params, process, topics
 from robot_agent.ros.clock import ScaledClock
@@ -60,10 +60,14 @@ class ArmGuardConfig:
 
 
 def load_limits(config: ArmGuardConfig) -> GuardConfig:
-    """Return the limits: coded, then those of a real arm, then the user's file."""
+    """Return the limits: coded, then those of a real arm, then the user's file.
+
+    On a real arm the lead is shortened until even the peak of a servo's profile keeps the ceiling.
+    """
     files = [ON_ARM_FILE] if config.is_real else []
     files += [Path(config.limits_file)] if config.limits_file else []
-    return load_config(GuardConfig, files)
+    limits = load_config(GuardConfig, files)
+    return at_most_its_speed(limits) if config.is_real else limits
 
 
 class GuardDriver:
@@ -164,9 +168,10 @@ class GuardDriver:
         health = self._health
         if health is None or self._link is None:
             return OK, "not polled", {}
+        age_s = (self._clock.now_ns() - health.stamp_ns) * 1e-9
         values = {
             "way": self._link.way,
-            "age_s": round((self._clock.now_ns() - health.stamp_ns) * 1e-9, 2),
+            "age_s": round(age_s, 2),
             "missing": ", ".join(health.missing),
             "hardware_errors": list(health.hardware_errors),
             "temperatures_c": list(health.temperatures_c),
@@ -174,7 +179,7 @@ class GuardDriver:
         }
         if health.missing or any(health.hardware_errors):
             return ERROR, "a motor is missing or in error", values
-        is_late = values["age_s"] > self._limits.max_health_age_s
+        is_late = age_s > self._limits.max_health_age_s
         return (WARN, "no answer", values) if is_late else (OK, "answering", values)
 
     # --- what a person asks for while the guard is inactive --------------------------------------

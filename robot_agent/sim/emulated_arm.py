@@ -1,4 +1,4 @@
-"""The arm behind the emulated driver: first-order joints, a gripper, and things that break."""
+"""The arm behind the emulated driver: joints, a gripper, and things that break."""
 
 import math
 
@@ -18,6 +18,8 @@ _FINGER_MPS_AT_FULL_PWM = 0.12
 _STALL_PWM = 60.0
 """Friction: less PWM moves no finger."""
 _FALL_PER_S = 2.0
+_SERVO_TAU_S = 0.02
+"""Of the position loop behind the profile."""
 _OVERLOAD_S = 4.0
 """A gripper that pushes at more than _OVERLOAD_LOAD in vain this long shuts itself down."""
 _OVERLOAD_LOAD = 300.0
@@ -36,6 +38,28 @@ def angle_from_finger(finger_m: float) -> float:
     return math.asin(min(max(sine, -1.0), 1.0))
 
 
+class _Profile:
+    """A servo's time profile: a cubic from the present place and speed to the goal at rest."""
+
+    def __init__(self, place: float) -> None:
+        self._place, self._speed, self._goal = place, 0.0, place
+        self._left_s = 0.0
+
+    def step(self, goal: float, duration_s: float) -> float:
+        """Return the place [rad] 10 ms later; a new goal starts the profile anew."""
+        if goal != self._goal:
+            self._goal, self._left_s = goal, duration_s
+        if self._left_s <= PERIOD_S:
+            self._place, self._speed, self._left_s = self._goal, 0.0, 0.0
+            return self._place
+        s, d, v, t = self._left_s, self._goal - self._place, self._speed, PERIOD_S
+        a, b = 3.0 * d / s**2 - 2.0 * v / s, -2.0 * d / s**3 + v / s**2
+        self._place += v * t + a * t**2 + b * t**3
+        self._speed = v + 2.0 * a * t + 3.0 * b * t**2
+        self._left_s -= t
+        return self._place
+
+
 class EmulatedArm:
     """Moves joints towards their goals; one caller at a time."""
 
@@ -46,6 +70,7 @@ class EmulatedArm:
         self.velocities_radps: FloatArray = np.zeros(6)
         self.goal_rad: FloatArray = self.joints_rad.copy()
         self._setpoint_rad: FloatArray = self.joints_rad.copy()
+        self._profile = [_Profile(float(value)) for value in self.joints_rad]
         self.finger_m = wx250s.FINGER_OPEN_M
         self.pwm = 0.0
         self.walls: dict[str, tuple[float, float]] = {}
@@ -92,11 +117,12 @@ class EmulatedArm:
         if not self._servos.is_driven(name):
             fallen = now + (float(wx250s.SLEEP_RAD[index]) - now) * _FALL_PER_S * PERIOD_S
             self._setpoint_rad[index] = fallen
+            self._profile[index] = _Profile(fallen)
             return now if name in self.jammed else fallen
-        # A first-order joint that has gone 95 % of the way when the time profile ends.
-        tau_s = max(self._servos.value(name, "Profile_Velocity"), 30) / 3000.0
+        duration_s = max(self._servos.value(name, "Profile_Velocity"), 30) * 1e-3
+        wanted = self._profile[index].step(float(self.goal_rad[index]), duration_s)
         setpoint = float(self._setpoint_rad[index])
-        move = (float(self.goal_rad[index]) - setpoint) * (1.0 - math.exp(-PERIOD_S / tau_s))
+        move = (wanted - setpoint) * (1.0 - math.exp(-PERIOD_S / _SERVO_TAU_S))
         limit = self._servos.value(name, "Velocity_Limit") * 0.229 * 2.0 * math.pi / 60.0
         setpoint += min(max(move, -limit * PERIOD_S), limit * PERIOD_S)
         self._setpoint_rad[index] = setpoint
@@ -111,7 +137,9 @@ class EmulatedArm:
             moved = before + pwm / 350.0 * _FINGER_MPS_AT_FULL_PWM * PERIOD_S
             self.finger_m = min(max(moved, min(low, before)), wx250s.FINGER_LIMITS_M[1])
         is_still = abs(self.finger_m - before) < 1e-6
-        load = pwm if is_still else 0.3 * pwm
+        is_jammed = wx250s.GRIPPER_NAME in self.jammed
+        # Thousandths of full: what the PWM asks for; a jam draws more, as nothing gives way.
+        load = pwm / 0.885 * (1.5 if is_jammed else 1.0 if is_still else 0.3)
         self.efforts_ma[6] = load * CURRENT_UNIT_MA
         is_pushing = is_still and abs(load) > _OVERLOAD_LOAD
         self._pushing_s = self._pushing_s + PERIOD_S if is_pushing else 0.0

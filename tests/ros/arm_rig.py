@@ -4,17 +4,19 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSProfile
 from robot_agent_interfaces.msg import ActionProposal, PolicyStatus
 
 from robot_agent.core.clock import SystemClock
 from robot_agent.ros import topics
-from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, DEACTIVATE, INACTIVE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, NodeProcess
 from robot_agent.ros.up import Agent
 from tests.ros.running import try_reset, until
 
+HOME_M = (0.26, 0.0, 0.2)
+"""Where the tool is sent before each failure: the middle of the box."""
 UP = [0.015, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0]
 STILL = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
@@ -37,7 +39,7 @@ class Driving:
     """Proposes at 5 Hz and shows signs of life at 50 Hz, as the policy node does."""
 
     def __init__(self, client: AgentClient, action: list[float]) -> None:
-        self.action = action
+        self.action, self._client = action, client
         self._node, self._clock = client.node, SystemClock()
         depth = QoSProfile(depth=1)
         self._proposals = self._node.create_publisher(ActionProposal, topics.PROPOSAL, depth)
@@ -57,6 +59,21 @@ class Driving:
         self._node.destroy_publisher(self._proposals)
         self._node.destroy_publisher(self._status)
 
+    def to(self, place_m: tuple[float, float, float]) -> None:
+        """Lead the tool to `place_m`, 12 mm a step, and stay."""
+        goal = np.array(place_m)
+
+        def is_there() -> bool:
+            state = self._client.guard_state
+            gap = goal - np.array(state.tool_target_m)
+            far_m = float(np.linalg.norm(gap))
+            step = gap * min(1.0, 0.012 / max(far_m, 1e-9))
+            self.action = [*step.tolist(), 0.0, 0.0, 0.0, self.action[6]]
+            return far_m < 0.02
+
+        until(is_there, 12.0, f"the tool at {place_m}")
+        self.action = [*STILL[:6], self.action[6]]
+
     def _run(self) -> None:
         tick = 0
         while not self._over.wait(0.02):
@@ -70,20 +87,18 @@ class Driving:
                 self._proposals.publish(message)
 
 
-def recover(client: AgentClient) -> None:
-    """Take every fault away, set the arm up again and reset the latch, as a person would."""
-    for component in ("bus", "driver", "commands", "supply", "object", *MOTORS):
+def recover(client: AgentClient, components: tuple[str, ...]) -> None:
+    """Take the faults away and reset the latch, as a person would who looked at the arm."""
+    for component in components:
         client.calls.call("sim/inject", component=component, kind="ok")
+    until(lambda: _is_reset(client), 8.0, "reset")
+
+
+def _is_reset(client: AgentClient) -> bool:
     state = client.guard_state
-    if state is None or state.mode != "idle" or client.calls.state_of("arm_guard") != ACTIVE:
-        for transition in (DEACTIVATE, 2, CONFIGURE):  # 2 is clean up
-            client.calls.change_state("arm_guard", transition)
-        until(lambda: client.calls.change_state("arm_guard", ACTIVATE), 10.0, "activation")
-    assert INACTIVE
-    state = client.calls.wait_for("guard/state", lambda state: True, 3.0)
-    for cause in list(state.causes) if state.latched else []:
-        until(lambda cause=cause: try_reset(client, cause), 5.0, f"reset of {cause}")
-    client.calls.wait_for("guard/state", lambda state: not state.latched, 3.0)
-
-
-MOTORS = ("waist", "shoulder", "shoulder_shadow", "elbow", "wrist_angle", "gripper")
+    if state is not None and not state.latched:
+        return True
+    for cause in list(state.causes) if state is not None else []:
+        try_reset(client, cause)
+    client.calls.forget("guard/state")
+    return not client.calls.wait_for("guard/state", lambda state: True, 2.0).latched
