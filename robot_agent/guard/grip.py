@@ -66,7 +66,8 @@ def drive(
     if grip.held_m is not None and finger_m < grip.held_m - _LOST_M and error_m < 0.0:
         causes, grip = ("object_dropped",), replace(grip, held_m=None)
     is_resisted = is_still and abs(error_m) > _LOST_M
-    if error_m > 0.0:
+    is_opened = grip.held_m is not None and finger_m > grip.held_m + _LOST_M
+    if error_m > 0.0 or is_opened:
         grip = replace(grip, held_m=None)
     elif is_resisted and grip.held_m is None and abs(load) > _FRICTION_LOAD:
         grip = replace(grip, held_m=finger_m)

@@ -56,8 +56,6 @@ class Driving:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join(2.0)
-        self._node.destroy_publisher(self._proposals)
-        self._node.destroy_publisher(self._status)
 
     def to(self, place_m: tuple[float, float, float]) -> None:
         """Lead the tool to `place_m`, 12 mm a step, and stay."""
