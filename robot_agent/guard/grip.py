@@ -61,7 +61,7 @@ def drive(
     if grip.jam_target is not None and abs(opening - grip.jam_target) > _RETRY:
         grip = replace(grip, jam_target=None, loaded_ns=None, still_ns=now_ns)
     if load is None:
-        return pwm, grip, ()
+        return (pwm if grip.jam_target is None else 0.0), grip, ()
     causes: tuple[str, ...] = ()
     if grip.held_m is not None and finger_m < grip.held_m - _LOST_M and error_m < 0.0:
         causes, grip = ("object_dropped",), replace(grip, held_m=None)

@@ -23,7 +23,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "max_step_rad": (1e-3, STEP_LIMIT_RAD, "rad"),
     "max_tool_speed_mps": (0.01, 0.5, "m/s"),
     "max_joint_speed_radps": (0.05, 3.14, "rad/s"),
-    "max_lead_m": (0.01, 0.10, "m"),
+    "max_lead_m": (0.001, 0.10, "m"),
     "joint_margin_rad": (0.02, 0.5, "rad"),
     "max_branch_step_rad": (0.1, 1.5, "rad"),
     "table_height_m": (-0.2, 0.3, "m"),
@@ -67,8 +67,9 @@ BODY_CEILING = ((-0.40, -0.50, 0.0), (0.65, 0.50, 0.75))
 
 EFFORT_CAPS_MA = (1360.0, 1700.0, 1020.0, 1020.0, 1020.0, 1190.0)
 """Largest effort of each joint; Source: bridge_data_robot, ABS_MAX_JOINT_EFFORTS x 1.7."""
-PEAK_S = 0.15
-"""A way D in one time profile (250 ms, 100 ms of them to accelerate) peaks at D / 0.15 s."""
+PEAK_S = 0.14
+"""A way D in one time profile (250 ms, 100 ms of them to accelerate) peaks at D / 0.15 s, and a
+little higher when the next one begins before it has ended."""
 SLOW_SHARE = 0.5
 """Share of every speed that is left while a motor is warm."""
 
@@ -208,14 +209,14 @@ def slowed(config: GuardConfig) -> GuardConfig:
         max_tool_speed_mps=max(config.max_tool_speed_mps * SLOW_SHARE, 0.01),
         max_joint_speed_radps=max(config.max_joint_speed_radps * SLOW_SHARE, 0.05),
         max_step_rad=max(config.max_step_rad * SLOW_SHARE, 0.001),
-        max_lead_m=max(config.max_lead_m * SLOW_SHARE, 0.01),
+        max_lead_m=max(config.max_lead_m * SLOW_SHARE, 0.001),
     )
 
 
 def at_most_its_speed(config: GuardConfig) -> GuardConfig:
     """Return the limits with a lead that keeps even the peak of a profile under the ceiling."""
-    lead_m = max(config.max_tool_speed_mps * PEAK_S, 0.01)
-    return replace(config, max_lead_m=min(config.max_lead_m, lead_m))
+    lead_m = min(config.max_lead_m, config.max_tool_speed_mps * PEAK_S)
+    return replace(config, max_lead_m=lead_m)
 
 
 def to_ns(seconds: float) -> int:

@@ -17,6 +17,8 @@ _TAU_S = 0.12
 """A joint behind the streaming profile (250 ms) has gone most of its way after two of these."""
 _MOVING_RAD = 0.05
 """A joint this far from its target moves, unless nothing is read any more."""
+_REPEATS_S = 0.15
+"""Readings of an arm that strains do not repeat this long, unless they are no readings."""
 _SLACK_RAD = 0.02
 """How far past a hard limit an encoder may read."""
 _LOW = (wx250s.JOINT_LOWER_RAD - _SLACK_RAD).tolist()
@@ -49,7 +51,9 @@ def watch(
 
     Cost: about 0.01 ms.
     """
-    readings = tuple(measured.joints_rad.tolist())
+    joints = tuple(measured.joints_rad.tolist())
+    # A motor that is blocked pushes harder; a driver that repeats itself repeats its efforts too.
+    readings = joints if measured.effort is None else (*joints, *measured.effort.tolist())
     expected = strain.expected_rad
     if expected is None:
         expected = measured.joints_rad
@@ -61,11 +65,12 @@ def watch(
     is_ahead = float(np.abs(target_rad - measured.joints_rad).max()) > _MOVING_RAD
     moved_ns = moved_ns if is_ahead else now_ns
     causes = []
-    if now_ns - moved_ns >= to_ns(config.stale_s):
+    still_s = (now_ns - moved_ns) * 1e-9
+    if still_s >= config.stale_s or (is_strained and still_s >= _REPEATS_S):
         causes.append("stale_joint_states")
     elif strained_ns is not None and now_ns - strained_ns >= to_ns(config.strain_s):
         causes.append("contact")
-    if not all(low <= q <= high for q, low, high in zip(readings, _LOW, _HIGH, strict=True)):
+    if not all(low <= q <= high for q, low, high in zip(joints, _LOW, _HIGH, strict=True)):
         causes.append("joint_outside")
     return Strain(expected, strained_ns, moved_ns, readings, now_ns), tuple(causes)
 

@@ -1,6 +1,7 @@
 """Brings the arm into the state that the contract asks for, and reads back whether it is there."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +20,16 @@ from robot_agent.guard.contract import (
     is_at_rest,
 )
 from robot_agent.guard.health import Health
-from robot_agent.ros.xs_driver import ArmDriver
+
+if TYPE_CHECKING:
+    from robot_agent.ros.xs_driver import ArmDriver
 
 _PWM_MODE = 16
 _SLOW_MS = (4000, 600)
 """Time profile of a move to home or sleep: slower than the driver's own 2000 and 300."""
 
 
-def prepare(driver: ArmDriver, contract: ArmContract) -> None:
+def prepare(driver: "ArmDriver", contract: ArmContract) -> None:
     """Set mode, torque, streaming profile and watchdog where they differ.
 
     Mode and torque are touched only at the rest pose: both let the arm fall otherwise. Profiles
@@ -55,14 +58,14 @@ def prepare(driver: ArmDriver, contract: ArmContract) -> None:
         driver.torque("group", "all", is_on=True)
 
 
-def set_profile(driver: ArmDriver, profile_ms: tuple[int, int]) -> None:
+def set_profile(driver: "ArmDriver", profile_ms: tuple[int, int]) -> None:
     """Write a time profile (moving, accelerating) [ms] to every motor of the arm."""
     for cmd_type, name in (("group", "arm"), *(("single", motor) for motor in SHADOWS)):
         driver.write(cmd_type, name, "Profile_Velocity", profile_ms[0])
         driver.write(cmd_type, name, "Profile_Acceleration", profile_ms[1])
 
 
-def inspect(driver: ArmDriver, contract: ArmContract) -> tuple[str, ...]:
+def inspect(driver: "ArmDriver", contract: ArmContract) -> tuple[str, ...]:
     """Return what does not keep the contract: model, IDs, limits, registers; one line each."""
     info = driver.info("group", "arm")
     registers = {
@@ -83,7 +86,7 @@ def inspect(driver: ArmDriver, contract: ArmContract) -> tuple[str, ...]:
     return breaches(contract, facts)
 
 
-def poll(driver: ArmDriver, contract: ArmContract, stamp_ns: int) -> Health:
+def poll(driver: "ArmDriver", contract: ArmContract, stamp_ns: int) -> Health:
     """Return the motors' health; the second motors of shoulder and elbow are asked by name.
 
     An answer is short from the first motor on that is silent; that one is named.
@@ -112,7 +115,7 @@ def poll(driver: ArmDriver, contract: ArmContract, stamp_ns: int) -> Health:
     )
 
 
-def joints_rad(driver: ArmDriver) -> FloatArray:
+def joints_rad(driver: "ArmDriver") -> FloatArray:
     """Return the joints (6,) [rad] as the registers tell them.
 
     Raises:
@@ -129,7 +132,7 @@ def joints_rad(driver: ArmDriver) -> FloatArray:
     return positions
 
 
-def reboot(driver: ArmDriver, contract: ArmContract) -> None:
+def reboot(driver: "ArmDriver", contract: ArmContract) -> None:
     """Restart the motors that are in error, at rest only, and set the arm up again.
 
     Raises:
@@ -144,7 +147,7 @@ def reboot(driver: ArmDriver, contract: ArmContract) -> None:
 
 
 def go_to(
-    driver: ArmDriver, goal_rad: FloatArray, send: Callable[[list[float]], None], is_clear: bool
+    driver: "ArmDriver", goal_rad: FloatArray, send: Callable[[list[float]], None], is_clear: bool
 ) -> float:
     """Send the arm slowly to joints (6,) [rad] and return how long that takes [s].
 
@@ -161,7 +164,7 @@ def go_to(
     return _SLOW_MS[0] * 1e-3
 
 
-def _require_rest(driver: ArmDriver, contract: ArmContract, why: str) -> None:
+def _require_rest(driver: "ArmDriver", contract: ArmContract, why: str) -> None:
     found = joints_rad(driver)
     if not is_at_rest(contract, found):
         raise ArmFaultError(

@@ -103,9 +103,8 @@ class XsEmulatorNode(Node):
             self._arm.step()
             self._driver.num_joints = 5 if self._faults.of("driver").kind == "wrong" else 6
             reported = self._faults.positions(self._arm.positions(), self._ticks)
-            is_read = reported is not None and reported[0] > -3.1
-            velocities = self._arm.velocities() if is_read else [0.0] * len(STATE_NAMES)
-            efforts = self._arm.efforts() if is_read else [0.0] * len(STATE_NAMES)
+            velocities = self._arm.velocities()
+            efforts = self._faults.efforts(self._arm.efforts(), reported or [])
         if reported is not None:
             message = convert.to_joint_state(list(STATE_NAMES), reported, velocities, due_ns)
             message.effort = efforts

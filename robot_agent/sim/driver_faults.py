@@ -73,6 +73,7 @@ class DriverFaults:
         self._waiting: list[tuple[str, Planted]] = []
         self._history: list[list[float]] = []
         self._stuck: list[float] | None = None
+        self._stuck_efforts: list[float] | None = None
         self._rng = np.random.default_rng(0)
 
     def inject(self, component: str, kind: str, argument: float, from_tick: int) -> None:
@@ -97,7 +98,7 @@ class DriverFaults:
         due = [item for item in self._waiting if item[1].from_tick <= tick]
         self._waiting = [item for item in self._waiting if item[1].from_tick > tick]
         for component, fault in due:
-            self._stuck = None
+            self._stuck, self._stuck_efforts = None, None
             self._planted[component] = fault
             self._apply(component, fault)
 
@@ -127,6 +128,14 @@ class DriverFaults:
             self._stuck = positions if self._stuck is None else self._stuck
             return self._stuck
         return positions
+
+    def efforts(self, efforts: list[float], reported: list[float]) -> list[float]:
+        """Return what the driver reports instead of efforts, beside the `reported` positions."""
+        if self.of("bus").kind == "stuck":
+            self._stuck_efforts = self._stuck_efforts or efforts
+            return self._stuck_efforts
+        is_read = any(reported) and reported[0] != FAILED_READ_RAD
+        return efforts if is_read else [0.0] * len(efforts)
 
     def _apply(self, component: str, fault: Planted) -> None:
         motor, _, register = component.partition(".")
