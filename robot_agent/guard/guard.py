@@ -47,6 +47,7 @@ def step(
         return None, state
     for cause in holds if not state.latched else ():
         state = transitions.hold(state, cause)
+    state = _open_for_a_person(config, state, inputs)
     if not state.latched:
         state = _control(config, state, inputs)
     pwm, state = _drive_gripper(config, state)
@@ -112,6 +113,19 @@ def _drive_gripper(config: GuardConfig, state: GuardState) -> tuple[float, Guard
     notes = tuple(cause for cause in causes if REACTIONS[cause].kind == "note")
     state = evolve(state, grip=memory, notes=(*state.notes, *notes))
     return pwm, transitions.stop(state, stops) if stops else state
+
+
+def _open_for_a_person(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
+    """Let the operator, with the deadman held, open the gripper of an arm that is stopped.
+
+    A hand may be between the fingers. Nothing else moves while a stop is latched, and the gripper
+    does not close.
+    """
+    operator = arbiter.operator_in_control(config, inputs, state.now_ns) if state.latched else None
+    wanted = operator.gripper if operator is not None else None
+    if wanted is None or not state.gripper_target < wanted <= 1.0:
+        return state
+    return evolve(state, gripper_target=float(wanted))
 
 
 def _control(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:

@@ -24,6 +24,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "max_tool_speed_mps": (0.01, 0.5, "m/s"),
     "max_joint_speed_radps": (0.05, 3.14, "rad/s"),
     "max_lead_m": (0.001, 0.10, "m"),
+    "max_way_m": (0.001, 0.10, "m"),
     "joint_margin_rad": (0.02, 0.5, "rad"),
     "max_branch_step_rad": (0.1, 1.5, "rad"),
     "table_height_m": (-0.2, 0.3, "m"),
@@ -112,7 +113,9 @@ class GuardConfig:
     max_joint_speed_radps: float = 1.5
     """Joint targets lie at most this times 0.2 s from the measured joints."""
     max_lead_m: float = 0.06
-    """How far a target may lead any point of the arm from where it is measured (wind-up)."""
+    """How far the commanded tool may run ahead of the measured tool (target wind-up)."""
+    max_way_m: float = 0.10
+    """How far a target may lead any point of the arm; on a real arm follows from the ceiling."""
     joint_margin_rad: float = 0.05
     """Distance kept from the joint limits; SLEEP lies 0.056 rad from one and must stay legal."""
     max_branch_step_rad: float = 1.0
@@ -210,13 +213,18 @@ def slowed(config: GuardConfig) -> GuardConfig:
         max_joint_speed_radps=max(config.max_joint_speed_radps * SLOW_SHARE, 0.05),
         max_step_rad=max(config.max_step_rad * SLOW_SHARE, 0.001),
         max_lead_m=max(config.max_lead_m * SLOW_SHARE, 0.001),
+        max_way_m=max(config.max_way_m * SLOW_SHARE, 0.001),
     )
 
 
 def at_most_its_speed(config: GuardConfig) -> GuardConfig:
-    """Return the limits with a lead that keeps even the peak of a profile under the ceiling."""
-    lead_m = min(config.max_lead_m, config.max_tool_speed_mps * PEAK_S)
-    return replace(config, max_lead_m=lead_m)
+    """Return limits under which even the peak of a servo's profile keeps the speed ceiling.
+
+    Servos cover the way from where they are to the target in one profile, so the longest way of
+    any point bounds its speed.
+    """
+    way_m = min(config.max_way_m, config.max_tool_speed_mps * PEAK_S)
+    return replace(config, max_way_m=way_m, max_lead_m=min(config.max_lead_m, way_m))
 
 
 def to_ns(seconds: float) -> int:

@@ -15,6 +15,7 @@ from robot_agent.guard.sanitise import clip_to_box
 
 _MAX_ITERATIONS = 20
 """A step within the limits is solved in five; more means that it cannot be reached."""
+_MAX_SHORTENINGS = 6
 _ROUNDING_M = 1e-9
 _LEAD_SLACK_M = 1e-7
 
@@ -144,21 +145,25 @@ def _keep_joints(
 def _keep_way(
     config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray
 ) -> tuple[list[str], FloatArray]:
-    """Return what was changed and joints to which no point of the arm goes farther than the lead.
+    """Return what was changed and joints to which no point of the arm goes too far.
 
     The servos cover the way from the measured joints in one time profile, so its length bounds
     the speed of every point; the elbow may move while the tool stands.
     """
     start = wx250s.extreme_points(measured_rad)
-    way = wx250s.extreme_points(joints_rad) - start
-    way_m = math.sqrt(float((way * way).sum(axis=1).max()))
-    if way_m <= config.max_lead_m:
-        return [], joints_rad
-    nearer_rad = measured_rad + (joints_rad - measured_rad) * (0.98 * config.max_lead_m / way_m)
-    words = (
-        f"a point of the arm would go {way_m:.3f} m, limit {config.max_lead_m:.3f} m: shortened"
-    )
-    return [words], np.clip(nearer_rad, wx250s.JOINT_LOWER_RAD, wx250s.JOINT_UPPER_RAD)
+    nearer_rad, words = joints_rad, []
+    for _ in range(_MAX_SHORTENINGS):  # the way is not quite proportional to the joints' step
+        way = wx250s.extreme_points(nearer_rad) - start
+        way_m = math.sqrt(float((way * way).sum(axis=1).max()))
+        if way_m <= config.max_way_m:
+            return words, nearer_rad
+        if not words:
+            words.append(
+                f"a point of the arm would go {way_m:.3f} m, limit {config.max_way_m:.3f} m: "
+                f"shortened"
+            )
+        nearer_rad = measured_rad + (nearer_rad - measured_rad) * (0.98 * config.max_way_m / way_m)
+    return words, measured_rad
 
 
 def _keep_lead(

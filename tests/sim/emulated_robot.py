@@ -1,9 +1,11 @@
 """The emulated arm and the guard in one process and in virtual time: what DDS shows, exactly."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from robot_agent.core import wx250s
 from robot_agent.core.types import Proposal, SafeAction
 from robot_agent.guard.contract import load_contract
 from robot_agent.guard.guard import step
@@ -12,7 +14,7 @@ from robot_agent.guard.state import GuardInputs, Measured, ResetRequest, initial
 from robot_agent.ros import arm_setup
 from robot_agent.sim.driver_faults import DriverFaults
 from robot_agent.sim.emulated_arm import PERIOD_S, EmulatedArm
-from robot_agent.sim.servos import STATE_NAMES, Servos
+from robot_agent.sim.servos import IDS, STATE_NAMES, Servos
 from tests.guard import checker
 
 ON_ARM = at_most_its_speed(GuardConfig(max_following_rad=0.15))
@@ -30,8 +32,14 @@ class DirectDriver:
 
     def info(self, cmd_type: str, name: str) -> Any:
         motors = self.servos.members(cmd_type, name)
-        mode = self.servos.modes[motors[0]]
-        return type("Info", (), {"joint_names": motors, "mode": mode, "profile_type": "time"})
+        return SimpleNamespace(
+            joint_names=motors,
+            joint_ids=[IDS[motor] for motor in motors],
+            joint_lower_limits=list(wx250s.JOINT_LOWER_RAD),
+            joint_upper_limits=list(wx250s.JOINT_UPPER_RAD),
+            mode=self.servos.modes[motors[0]],
+            profile_type="time",
+        )
 
     def read(self, cmd_type: str, name: str, register: str) -> tuple[int, ...]:
         return tuple(self.servos.read(self.servos.members(cmd_type, name), register))
