@@ -151,7 +151,8 @@ def _keep_way(
     the speed of every point; the elbow may move while the tool stands.
     """
     start = wx250s.extreme_points(measured_rad)
-    nearer_rad, words = joints_rad, []
+    words: list[str] = []
+    nearer_rad = joints_rad
     for _ in range(_MAX_SHORTENINGS):  # the way is not quite proportional to the joints' step
         way = wx250s.extreme_points(nearer_rad) - start
         way_m = math.sqrt(float((way * way).sum(axis=1).max()))
