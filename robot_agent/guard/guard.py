@@ -8,7 +8,7 @@ import numpy as np
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, SafeAction
 from robot_agent.guard import arbiter, grip, health, strain, transitions, watchdog
-from robot_agent.guard.limits import STEP_S, GuardConfig, slowed, to_ns
+from robot_agent.guard.limits import SLOW_SHARE, STEP_S, GuardConfig, is_speed, slowed, to_ns
 from robot_agent.guard.reactions import REACTIONS
 from robot_agent.guard.sanitise import sanitise
 from robot_agent.guard.screen import screen
@@ -167,7 +167,10 @@ def _policy_step(config: GuardConfig, state: GuardState, inputs: GuardInputs) ->
             state, last_sequence=proposal.sequence, last_version=str(proposal.weights_version)
         )
         life_ns = state.now_ns + to_ns(config.max_proposal_life_s)
-        return _try(config, state, proposal.action, "policy", min(proposal.deadline_ns, life_ns))
+        expires_ns = min(proposal.deadline_ns, life_ns)
+        if not is_speed(proposal.speed):
+            return _try(config, state, None, "policy", expires_ns)
+        return _try(slowed(config, proposal.speed), state, proposal.action, "policy", expires_ns)
     if verdict == "duplicate":
         return transitions.count(state, "dropped_duplicate")
     state = transitions.count(state, "dropped_late" if verdict == "late" else "rejected")
@@ -200,7 +203,7 @@ def _try(
         return transitions.count(state, "dropped_held")
     joints_rad = state.measured.joints_rad
     T_previous = wx250s.forward(joints_rad) if state.is_relaxed else state.T_target
-    limits = slowed(config) if "motor_warm" in state.notes else config
+    limits = slowed(config, SLOW_SHARE) if "motor_warm" in state.notes else config
     screened = screen(limits, T_previous, joints_rad, action)
     if screened.cause is not None:
         return _refuse(config, evolve(state, changes=screened.changes), screened.cause)

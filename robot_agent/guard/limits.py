@@ -207,19 +207,6 @@ class GuardConfig:
         return self.table_height_m + self.table_margin_m
 
 
-@lru_cache(maxsize=8)
-def slowed(config: GuardConfig) -> GuardConfig:
-    """Return the limits of a tired arm: half of every speed."""
-    return replace(
-        config,
-        max_tool_speed_mps=max(config.max_tool_speed_mps * SLOW_SHARE, 0.01),
-        max_joint_speed_radps=max(config.max_joint_speed_radps * SLOW_SHARE, 0.05),
-        max_step_rad=max(config.max_step_rad * SLOW_SHARE, 0.001),
-        max_lead_m=max(config.max_lead_m * SLOW_SHARE, 0.001),
-        max_way_m=max(config.max_way_m * SLOW_SHARE, 0.001),
-    )
-
-
 def at_most_its_speed(config: GuardConfig) -> GuardConfig:
     """Return limits under which even the peak of a servo's profile keeps the speed ceiling.
 
@@ -228,6 +215,37 @@ def at_most_its_speed(config: GuardConfig) -> GuardConfig:
     """
     way_m = min(config.max_way_m, config.max_tool_speed_mps * PEAK_S)
     return replace(config, max_way_m=way_m, max_lead_m=min(config.max_lead_m, way_m))
+
+
+@lru_cache(maxsize=16)
+def slowed(config: GuardConfig, speed: float) -> GuardConfig:
+    """Return the limits at a share of the ordinary speed; a share above 1 changes nothing.
+
+    Steps, turns and the speeds of tool and joints shrink alike, so that the path keeps its shape.
+    No limit falls below the lowest that a file may ask for, and none rises.
+
+    Args:
+        config: The ordinary limits.
+        speed: Share of them; must be above 0, see `is_speed`.
+    """
+    if speed >= 1.0:
+        return config
+
+    def share(name: str) -> float:
+        return max(CEILINGS[name][0], speed * float(getattr(config, name)))
+
+    return replace(
+        config,
+        max_step_m=share("max_step_m"),
+        max_step_rad=share("max_step_rad"),
+        max_tool_speed_mps=share("max_tool_speed_mps"),
+        max_joint_speed_radps=share("max_joint_speed_radps"),
+    )
+
+
+def is_speed(speed: object) -> bool:
+    """Return whether a proposal's speed is a finite number above 0."""
+    return isinstance(speed, float | int) and math.isfinite(speed) and speed > 0.0
 
 
 def to_ns(seconds: float) -> int:

@@ -35,6 +35,7 @@ class ArmGuardConfig:
     """Parameters of the guard's node; the limits themselves are in a file of `GuardConfig`."""
 
     limits_file: str = setting("", "YAML of GuardConfig; empty keeps the coded limits.")
+    limits: str = setting("", "Limits laid over the file: key=value, with ';' between.")
     latch_file: str = setting("latch.json", "File that keeps a latched stop over restarts.")
     contract_file: str = setting("", "YAML of ArmContract; empty takes the one of the wx250s.")
     driver: str = setting("xs_sdk", "xs_sdk (a real arm, strict limits) or simulated.")
@@ -66,7 +67,8 @@ def load_limits(config: ArmGuardConfig) -> GuardConfig:
     """
     files = [ON_ARM_FILE] if config.is_real else []
     files += [Path(config.limits_file)] if config.limits_file else []
-    limits = load_config(GuardConfig, files)
+    over = [text for text in config.limits.split(";") if text]
+    limits = load_config(GuardConfig, files, over)
     return at_most_its_speed(limits) if config.is_real else limits
 
 

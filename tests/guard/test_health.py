@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from robot_agent.guard.health import Health, judge
-from robot_agent.guard.limits import GuardConfig, slowed
+from robot_agent.guard.limits import SLOW_SHARE, GuardConfig, slowed
 from tests.guard.paper_arm import START_NS, PaperArm, make_action
 
 WELL = Health(
@@ -99,4 +99,4 @@ def test_a_warm_motor_halves_the_speed_and_is_told():
     assert lengths[0] == pytest.approx(0.05)
     assert lengths[1] == pytest.approx(0.025)
     assert arm.state.notes == ("motor_warm",)
-    assert slowed(GuardConfig()).max_tool_speed_mps == 0.125
+    assert slowed(GuardConfig(), SLOW_SHARE).max_tool_speed_mps == 0.125
