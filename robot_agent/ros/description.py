@@ -77,11 +77,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    guard = {
-        "limits_file": options.limits_file,
-        "limits": _cell_limits(options.scene) if options.is_simulated else "",
-        "latch_file": str(options.folder / "latch.json"),
-    }
+    guard = _guard_parameters(options)
     policy = {
         "releases": releases,
         "shipped": options.shipped,
@@ -102,6 +98,15 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "limits_file": options.limits_file,
+        "limits": _cell_limits(options.scene) if options.is_simulated else "",
+        "latch_file": str(options.folder / "latch.json"),
+        "driver": "simulated" if options.is_simulated else "xs_sdk",
+    }
 
 
 def _body(options: AgentOptions) -> NodeProcess:
