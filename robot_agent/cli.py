@@ -8,6 +8,7 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    calibrate,
     demo,
     demos,
     doctor,
@@ -42,6 +43,7 @@ def parser() -> Parser:
         training,
         evaluate,
         bench,
+        calibrate,
     ):
         group.register(commands)
     return made

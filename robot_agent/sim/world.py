@@ -9,7 +9,7 @@ import numpy as np
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.sim import starts
+from robot_agent.sim import starts, target
 from robot_agent.sim.lens import expose
 from robot_agent.sim.mjcf import build_mjcf, textures
 from robot_agent.sim.physics import Physics, physics_named
@@ -87,6 +87,7 @@ class SimWorld:
             first = int(self._model.texture(name).adr[0])
             flat = pixels(texture).ravel()
             self._model.tex_data[first : first + flat.size] = flat
+        target.fill(self._model, scene)
         joints = [self._model.joint(index) for index in range(self._model.njnt)]
         self._qpos = {joint.name: int(joint.qposadr[0]) for joint in joints}
         self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])

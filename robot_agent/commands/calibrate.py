@@ -1,0 +1,272 @@
+"""`calibrate board|camera|hand-eye|...`: where the camera stands and what the arm may do."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_agent.commands.options import (
+    add_command,
+    add_config,
+    add_group,
+    add_json,
+    add_namespace,
+    add_seed,
+    config_of,
+    existing_folder,
+    new_file,
+    number,
+    whole,
+)
+from robot_agent.commands.output import progress, show, table
+from robot_agent.core.errors import CalibrationError, ConfigError
+
+if TYPE_CHECKING:
+    from robot_agent.calibrate.board import Board
+    from robot_agent.calibrate.intrinsics import Intrinsics
+    from robot_agent.calibrate.records import Record
+    from robot_agent.commands.options import Commands, Parser
+    from robot_agent.core.types import ImageArray
+
+FOLDER, SIM_FOLDER = Path("calibration"), Path("runs/calibration")
+SIM_ROBOT = "simulation"
+
+
+def register(commands: "Commands") -> None:
+    """Add the group."""
+    group = add_group(commands, "calibrate", "camera, hand-eye, workspace and their checks")
+    board = add_command(group, "board", "draw the board to print", _board)
+    board.add_argument("--out", type=Path, required=True, help="picture to write, PNG")
+    board.add_argument("--dpi", type=number(72, 1200, "dpi"), default=300.0, help="of the printer")
+    add_config(board)
+    add_json(board)
+    camera = add_command(group, "camera", "the lens, from pictures of the board", _camera)
+    camera.add_argument("--pictures", type=Path, help="folder of pictures instead of the camera")
+    camera.add_argument("--count", type=whole(4, 200), default=20, help="pictures to take")
+    add_common(camera)
+    hand_eye = add_command(
+        group, "hand-eye", "where the camera stands, from guided poses", _hand_eye
+    )
+    hand_eye.add_argument(
+        "--by-hand",
+        action="store_true",
+        help="move the arm yourself, with its torque off, and press Enter at each pose",
+    )
+    hand_eye.add_argument("--count", type=whole(8, 100), default=26, help="poses")
+    add_common(hand_eye)
+
+
+def add_common(parser: "Parser") -> None:
+    """Add what every calibration needs to know: of what, whence, whereto."""
+    parser.add_argument("--sim", action="store_true", help="in simulation, in this process")
+    parser.add_argument(
+        "--scene", default="calibration", help="simulated scene; calibration@real plays the robot"
+    )
+    add_namespace(parser)
+    parser.add_argument(
+        "--camera", default="", metavar="SERIAL", help="serial number of the camera"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"folder of calibrations (default {FOLDER}, {SIM_FOLDER} with --sim)",
+    )
+    parser.add_argument("--force", action="store_true", help="save what broke a gate, and say so")
+    add_seed(parser)
+    add_config(parser)
+    add_json(parser)
+
+
+def folder_of(arguments: argparse.Namespace) -> Path:
+    """Return where calibrations lie."""
+    return Path(arguments.out or (SIM_FOLDER if arguments.sim else FOLDER))
+
+
+def identity_of(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Return the names of robot and camera; ConfigError when a real camera is not named."""
+    if arguments.sim:
+        return SIM_ROBOT, SIM_ROBOT
+    if not arguments.camera:
+        raise ConfigError(
+            "--camera is empty, must be the camera's serial number, so that another one is "
+            "noticed. Read it with: rs-enumerate-devices -s, or from the sticker."
+        )
+    return str(arguments.namespace), str(arguments.camera)
+
+
+def board_of(arguments: argparse.Namespace) -> "Board":
+    """Return the board that files and settings describe."""
+    from robot_agent.calibrate.board import Board, BoardConfig
+
+    return Board(config_of(BoardConfig, arguments))
+
+
+def _board(arguments: argparse.Namespace) -> int:
+    import cv2
+
+    from robot_agent.store.durable import replace_file, storage_errors
+
+    board, out = board_of(arguments), new_file(arguments.out)
+    picture = board.draw(arguments.dpi / 0.0254)
+    is_drawn, content = cv2.imencode(out.suffix or ".png", picture)
+    if not is_drawn:
+        raise ConfigError(
+            f"{out}: cannot be written as '{out.suffix}'. Name a file ending in .png"
+        )
+    with storage_errors("writing a board", out):
+        replace_file(out, content.tobytes())
+    (width_m, height_m), config = board.config.sheet_m, board.config
+    results = {
+        "file": out,
+        "size_mm": [1e3 * width_m, 1e3 * height_m],
+        "square_mm": 1e3 * config.square_m,
+        "marker_mm": 1e3 * config.marker_m,
+        "dpi": arguments.dpi,
+    }
+    words = (
+        f"{out}: print it at 100 %, {1e3 * width_m:.1f} x {1e3 * height_m:.1f} mm, and glue it on "
+        f"a flat plate. Measure the squares: {1e3 * config.square_m:.2f} mm each. If the printer "
+        f"scaled them, say so in every calibration: --set square_m=... --set marker_m=..."
+    )
+    show("calibrate board", results, as_json=arguments.json, tables=[words])
+    return 0
+
+
+def _camera(arguments: argparse.Namespace) -> int:
+    from robot_agent.calibrate.gates import require_gates
+    from robot_agent.calibrate.intrinsics import solve_intrinsics
+    from robot_agent.calibrate.results import camera_record
+
+    (robot, serial), board = identity_of(arguments), board_of(arguments)
+    pictures = _pictures(arguments, board)
+    size_px = (pictures[0].shape[1], pictures[0].shape[0])
+    if any(picture.shape != pictures[0].shape for picture in pictures):
+        raise CalibrationError("camera: pictures differ in size, must be alike. Sort them.")
+    result = solve_intrinsics([board.find(picture) for picture in pictures], size_px)
+    warnings = require_gates("camera calibration", result.gates, force=arguments.force)
+    record = camera_record(result, robot, serial, warnings)
+    extra: dict[str, Any] = {}
+    if arguments.sim:
+        from robot_agent.sim.calibration_proof import lens_error
+
+        extra["error"] = lens_error(arguments.scene, result.intrinsics)
+    return save_and_show(arguments, record, result.gates, extra)
+
+
+def _pictures(arguments: argparse.Namespace, board: "Board") -> "Sequence[ImageArray]":
+    """Return pictures of a board that is shown to the camera."""
+    if arguments.sim:
+        from robot_agent.sim.calibration_stage import held_views
+
+        return held_views(arguments.count, arguments.scene, arguments.seed)
+    if arguments.pictures is not None:
+        from robot_agent.calibrate.pictures import read_folder
+
+        folder = existing_folder(arguments.pictures, "a folder of pictures", "Check --pictures.")
+        return read_folder(folder)
+    from robot_agent.ros.calibration_stage import shown_views
+
+    with progress("show the board everywhere, near and far, tilted") as say:
+        return shown_views(arguments.namespace, board, arguments.count, say)
+
+
+def _hand_eye(arguments: argparse.Namespace) -> int:
+    from robot_agent.calibrate.gates import require_gates
+    from robot_agent.calibrate.hand_eye import solve_hand_eye
+    from robot_agent.calibrate.records import load, require_fit
+    from robot_agent.calibrate.results import hand_eye_record, intrinsics_of
+
+    (robot, serial), board = identity_of(arguments), board_of(arguments)
+    lens = require_fit(load(folder_of(arguments), "camera"), robot, serial)
+    intrinsics = intrinsics_of(lens)
+    if arguments.sim:
+        from robot_agent.sim.calibration_stage import SimStage
+
+        stage = SimStage(arguments.scene, arguments.seed)
+        try:
+            samples = _collect(arguments, stage, board, intrinsics)
+        finally:
+            stage.close()
+    else:
+        from robot_agent.ros.calibration_stage import running_stage
+
+        with running_stage(arguments.namespace, by_hand=arguments.by_hand) as ros_stage:
+            samples = _collect(arguments, ros_stage, board, intrinsics)
+    result = solve_hand_eye(samples, intrinsics)
+    warnings = require_gates("hand-eye calibration", result.gates, force=arguments.force)
+    record = hand_eye_record(result, robot, serial, lens.hash, warnings)
+    extra: dict[str, Any] = {"methods": result.rows, "best": result.best.method}
+    if arguments.sim:
+        from robot_agent.sim.calibration_proof import hand_eye_errors
+
+        extra["methods"] = hand_eye_errors(arguments.scene, result)
+    _save_for_others(arguments, record)
+    return save_and_show(arguments, record, result.gates, extra)
+
+
+def _collect(
+    arguments: argparse.Namespace, stage: Any, board: "Board", intrinsics: "Intrinsics"
+) -> Any:
+    from robot_agent.calibrate.poses import guided_poses
+    from robot_agent.calibrate.stage import collect
+    from robot_agent.guard.limits import GuardConfig
+
+    poses = guided_poses(intrinsics, board.config, GuardConfig(), count=arguments.count)
+    with progress("hand-eye poses") as say:
+        return collect(stage, poses, board, say)
+
+
+def _save_for_others(arguments: argparse.Namespace, record: "Record") -> None:
+    """Write the file that easy_handeye2 reads beside ours."""
+    from robot_agent.calibrate.easy_handeye import calib_text
+    from robot_agent.calibrate.results import matrix_of
+    from robot_agent.store.durable import replace_file, storage_errors
+
+    folder = folder_of(arguments)
+    text = calib_text(matrix_of(record, "T_base_camera", (4, 4)), "robot_agent", record.robot)
+    with storage_errors("writing a calibration", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / "robot_agent.calib", text.encode())
+
+
+def save_and_show(
+    arguments: argparse.Namespace,
+    record: "Record",
+    gates: Sequence[Any],
+    extra: Mapping[str, Any],
+) -> int:
+    """Write a record, print its residuals, gates and what else was found; return the status."""
+    from robot_agent.calibrate.records import save
+
+    path = save(record, folder_of(arguments))
+    results = {
+        "file": path,
+        "hash": record.hash,
+        "residuals": dict(record.residuals),
+        "values": dict(record.values),
+        "gates": {g.name: {"value": g.value, "limit": g.limit, "kept": g.is_kept} for g in gates},
+        **extra,
+    }
+    rows = [(g.name, g.value, g.limit, g.unit, "kept" if g.is_kept else "BROKEN") for g in gates]
+    tables: list[Any] = (
+        [table("Gates", ("what", "value", "limit", "unit", ""), rows)] if rows else []
+    )
+    for name, value in extra.items():
+        tables.append(_shown(name, value))
+    show(
+        f"calibrate {record.kind}",
+        results,
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=[*tables, *record.warnings, f"saved as {path}, sha256 {record.hash[:12]}"],
+    )
+    return 0
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a table for rows or pairs, and a line for anything else."""
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        return table(name, list(value[0]), [list(row.values()) for row in value])
+    if isinstance(value, Mapping):
+        return table(name, ("what", "value"), value.items())
+    return f"{name}: {value}"
