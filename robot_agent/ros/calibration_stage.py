@@ -3,21 +3,28 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from interbotix_xs_msgs.msg import JointGroupCommand
 from rclpy.callback_groups import ReentrantCallbackGroup
 from robot_agent_interfaces.msg import OperatorCommand
 from sensor_msgs.msg import Image, JointState
 
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.calibrate.board import Board
+from robot_agent.calibrate.latency import Recorded
 from robot_agent.calibrate.stage import View, next_target
 from robot_agent.core import wx250s
 from robot_agent.core.clock import Stopwatch, SystemClock
-from robot_agent.core.errors import ArmFaultError, InputError, StaleObservationError
+from robot_agent.core.errors import (
+    ArmFaultError,
+    CalibrationError,
+    InputError,
+    StaleObservationError,
+)
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.guard.screen import action_between
 from robot_agent.ros import convert, topics
@@ -41,6 +48,7 @@ class RunningStage:
         self._client, self._clock = client, clock or SystemClock()
         self._pause = threading.Event()
         self._pairing = ObservationPairing()
+        self._log: _Log | None = None
         node, group = client.node, ReentrantCallbackGroup()
         self._operator = node.create_publisher(OperatorCommand, topics.OPERATOR, topics.COMMAND)
         node.create_subscription(
@@ -48,6 +56,14 @@ class RunningStage:
         )
         node.create_subscription(
             JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, callback_group=group
+        )
+
+        node.create_subscription(
+            JointGroupCommand,
+            topics.ARM_COMMAND,
+            self._on_command,
+            topics.EVENTS,
+            callback_group=group,
         )
 
     def move_to(self, T_base_tool: FloatArray) -> None:
@@ -139,7 +155,10 @@ class RunningStage:
 
     def _on_image(self, message: Any) -> None:
         stamp_ns = convert.from_stamp(message.header.stamp)
-        self._pairing.add_image(convert.from_image(message), stamp_ns)
+        image = convert.from_image(message)
+        self._pairing.add_image(image, stamp_ns)
+        if (log := self._log) is not None:
+            log.pictures.append((stamp_ns, image[::4, ::4].copy()))
 
     def _on_joints(self, message: Any) -> None:
         try:
@@ -147,7 +166,39 @@ class RunningStage:
         except InputError as error:
             self._client.node.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
-        self._pairing.add_joints(joints, gripper, convert.from_stamp(message.header.stamp))
+        stamp_ns = convert.from_stamp(message.header.stamp)
+        self._pairing.add_joints(joints, gripper, stamp_ns)
+        if (log := self._log) is not None:
+            log.joints.append((stamp_ns, joints))
+
+    def _on_command(self, message: Any) -> None:
+        """Hear what the guard sends; the topic carries no stamp, so arrival counts."""
+        if (log := self._log) is not None and len(message.cmd) == 6:
+            log.commands.append((self._clock.now_ns(), np.array(message.cmd, np.float64)))
+
+    # --- the wiggle test and the latency ---------------------------------------------------------
+
+    def pose(self) -> tuple[FloatArray, float]:
+        """Return the measured tool pose (4, 4) and the gripper's opening."""
+        observation = self._observe()
+        return wx250s.forward(observation.joints_rad), observation.gripper
+
+    def settle(self) -> None:
+        """Wait until the arm rests."""
+        self.hold(_REST_S)
+
+    def record(self, actions: Sequence[FloatArray]) -> Recorded:
+        """Carry out actions and return commands, joints and small pictures with their stamps."""
+        log = _Log()
+        self._log = log
+        try:
+            for action in actions:
+                self._require_motion(0.0)
+                self.act(action)
+        finally:
+            self._log = None
+            self.hold(0.1)
+        return log.recorded()
 
 
 class HandMovedStage:
@@ -166,6 +217,46 @@ class HandMovedStage:
     def look(self) -> View:
         """Return the newest picture with the joints of its moment."""
         return self._stage.look()
+
+    def touch(self, what: str) -> FloatArray:
+        """Return the joints (6,) at which the person says that the tool touches."""
+        self._ask(f"{what}, let the arm rest, press Enter. ")
+        return self._stage.look().joints_rad
+
+
+class _Log:
+    """Notes what the topics say; filled by the executor's thread, read after it was taken off."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[int, FloatArray]] = []
+        self.joints: list[tuple[int, FloatArray]] = []
+        self.pictures: list[tuple[int, ImageArray]] = []
+
+    def recorded(self) -> Recorded:
+        """Return everything as arrays; CalibrationError when a topic was silent."""
+        for name, given in (
+            (topics.ARM_COMMAND, self.commands),
+            (topics.JOINT_STATES, self.joints),
+            (topics.CAMERA_IMAGE, self.pictures),
+        ):
+            if len(given) < 20:
+                raise CalibrationError(
+                    f"latency: {len(given)} messages on {name}, must be at least 20. Is its node "
+                    f"active? Check with: robot-agent doctor"
+                )
+        first_ns = self.joints[0][0]
+
+        def seconds(entries: "Sequence[tuple[int, Any]]") -> FloatArray:
+            return np.array([(stamp_ns - first_ns) * 1e-9 for stamp_ns, _ in entries])
+
+        return Recorded(
+            commands_rad=np.stack([joints for _, joints in self.commands]),
+            commands_s=seconds(self.commands),
+            joints_rad=np.stack([joints for _, joints in self.joints]),
+            joints_s=seconds(self.joints),
+            pictures=[picture for _, picture in self.pictures],
+            pictures_s=seconds(self.pictures),
+        )
 
 
 @contextmanager

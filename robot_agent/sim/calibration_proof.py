@@ -2,13 +2,22 @@
 """Compares what a calibration found with what the simulator knows to be true."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from robot_agent.calibrate.hand_eye import HandEyeResult, pose_error
 from robot_agent.calibrate.intrinsics import Intrinsics
-from robot_agent.sim.calibration_stage import true_camera, true_camera_of_arm, true_intrinsics
+from robot_agent.core import wx250s
+from robot_agent.core.types import FloatArray, ImageArray
+from robot_agent.sim import snapshot
+from robot_agent.sim.calibration_stage import (
+    SimStage,
+    true_camera,
+    true_camera_of_arm,
+    true_intrinsics,
+)
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.world import SimWorld
 
@@ -44,3 +53,36 @@ def hand_eye_errors(scene: str, result: HandEyeResult) -> list[Mapping[str, Any]
             errors |= {f"{name}_mm": 1e3 * apart_m, f"{name}_deg": apart_deg}
         rows.append({**row, **errors})
     return rows
+
+
+def simulated_touches(scene: str, seed: int) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Return measured joints of an arm that touched a table 20 mm high, and two box corners.
+
+    The simulated tool is lowered until its true height is that of the touch; what the encoders
+    read there carries their errors.
+    """
+    table = [(x, y, 0.035) for x in (0.20, 0.35) for y in (-0.15, 0.0, 0.15)]
+    corners = [(0.15, -0.18, 0.05), (0.42, 0.20, 0.30)]
+    stage = SimStage(scene, seed)
+    try:
+        touched = []
+        for at_m in (*table, *corners):
+            stage.move_to(wx250s.pose_at(np.array(at_m)))
+            error_m = stage.world.tool_m - np.array(at_m)
+            stage.move_to(wx250s.pose_at(np.array(at_m) - error_m))
+            touched.append(stage.world.joints_rad)
+    finally:
+        stage.close()
+    return touched[: len(table)], touched[len(table) :]
+
+
+def reference_picture(joints_rad: FloatArray) -> ImageArray:
+    """Return the Bridge view of an empty table with the arm at measured joints (6,)."""
+    world = SimWorld(replace(scene_named("calibration"), board=""))
+    try:
+        qpos = snapshot.take(world)
+        qpos[world.joint_columns] = joints_rad
+        snapshot.show(world, qpos)
+        return world.render()
+    finally:
+        world.close()

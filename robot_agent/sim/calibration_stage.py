@@ -1,23 +1,25 @@
 # ruff: noqa: N803, N806 - T_base_camera and its kin keep the names of the formulas
 """The simulated arm and camera as a `Stage`, with the truth that a calibration must find."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from robot_agent.calibrate.board import BoardConfig
 from robot_agent.calibrate.intrinsics import Intrinsics
+from robot_agent.calibrate.latency import Recorded
 from robot_agent.calibrate.stage import View, next_target
 from robot_agent.core import wx250s
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.core.geometry import pose, rotation_from_vector
-from robot_agent.core.types import FloatArray, ImageArray
+from robot_agent.core.types import FloatArray, ImageArray, SafeAction
 from robot_agent.guard.screen import action_between
 from robot_agent.sim import target
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.mjcf import CAMERA_CENTER_PX, CAMERA_FOCAL_PX, CAMERA_SIZE_PX
 from robot_agent.sim.robot import SimRobot
-from robot_agent.sim.world import SimWorld
+from robot_agent.sim.world import TICK_S, SimWorld
 
 _MAX_STEPS = 60
 _REST_STEPS = 5
@@ -59,6 +61,35 @@ class SimStage:
         """Return the picture of this moment with the measured joints."""
         return View(self.world.render(), self.world.joints_rad)
 
+    def pose(self) -> tuple[FloatArray, float]:
+        """Return the measured tool pose (4, 4) and the gripper's opening."""
+        opening = wx250s.opening_from_finger(self.world.finger_m)
+        return wx250s.forward(self.world.joints_rad), opening
+
+    def act(self, action: FloatArray) -> None:
+        """Carry out one Bridge action (7,) through the guard."""
+        self.robot.execute(action)
+
+    def settle(self) -> None:
+        """Wait until the arm rests."""
+        self._rest()
+
+    def record(self, actions: Sequence[FloatArray], camera_delay_s: float = 0.0) -> Recorded:
+        """Carry out actions and return commands, joints and small pictures with their stamps.
+
+        Args:
+            actions: Bridge actions (7,), 0.2 s each.
+            camera_delay_s: Planted: pictures are stamped this much later than they were taken.
+        """
+        log = _Log(self.world, camera_delay_s)
+        self.robot.on_tick = log.look
+        try:
+            for action in actions:
+                self.act(action)
+        finally:
+            self.robot.on_tick = None
+        return log.recorded()
+
     def close(self) -> None:
         """Free the renderer."""
         self.world.close()
@@ -82,6 +113,40 @@ class SimStage:
         still = np.append(np.zeros(6), self.robot.guard.state.gripper_target)
         for _ in range(_REST_STEPS):
             self.robot.execute(still)
+
+
+class _Log:
+    """Notes every tick of the simulated arm, and a picture at 25 Hz."""
+
+    def __init__(self, world: SimWorld, camera_delay_s: float) -> None:
+        self._world, self._camera_delay_s = world, camera_delay_s
+        self._first = world.ticks
+        self._commands: list[tuple[float, FloatArray]] = []
+        self._joints: list[tuple[float, FloatArray]] = []
+        self._pictures: list[ImageArray] = []
+        self._pictures_s: list[float] = []
+
+    def look(self, command: SafeAction) -> None:
+        """Note what was commanded and what came of it, 20 ms later."""
+        now_s = (self._world.ticks - self._first) * TICK_S
+        self._commands.append((now_s - TICK_S, command.joints_rad))
+        self._joints.append((now_s, self._world.joints_rad))
+        if self._world.ticks % 2 == 0:
+            self._pictures.append(self._world.render(160, 120))
+            self._pictures_s.append(now_s + self._camera_delay_s)
+
+    def recorded(self) -> Recorded:
+        """Return everything as arrays."""
+        commands_s, commands = zip(*self._commands, strict=True)
+        joints_s, joints = zip(*self._joints, strict=True)
+        return Recorded(
+            commands_rad=np.stack(commands),
+            commands_s=np.array(commands_s),
+            joints_rad=np.stack(joints),
+            joints_s=np.array(joints_s),
+            pictures=self._pictures,
+            pictures_s=np.array(self._pictures_s),
+        )
 
 
 def true_intrinsics(world: SimWorld) -> Intrinsics:

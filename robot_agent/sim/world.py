@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
@@ -100,6 +101,11 @@ class SimWorld:
     def joints_rad(self) -> FloatArray:
         """Measured joints (6,)."""
         return np.array(self._data.qpos[self._joint_qpos]) + self._encoder_offset_rad
+
+    @property
+    def joint_columns(self) -> NDArray[np.int64]:
+        """Where the joints (6,) stand among the positions of a snapshot."""
+        return self._joint_qpos
 
     @property
     def joint_velocities_radps(self) -> FloatArray:
