@@ -14,6 +14,8 @@ MIN_CORNERS = 6
 """Fewer corners fix a pose too loosely."""
 _DICTIONARY = "DICT_4X4_50"
 """Few bits, so that a marker is read at 20 pixels; 50 are more than a board needs."""
+_SUBPIXEL_WINDOW = 3
+"""Half a window that stays between a corner and the nearest marker."""
 _QUIET_ZONE_M = 0.01
 """White around the board, without which outer markers are not found."""
 
@@ -138,7 +140,12 @@ class LegacyApi:
             return None, None
         found = self._aruco.interpolateCornersCharuco(markers, ids, gray, self._board)
         _, corners, corner_ids = found
-        return corners, corner_ids
+        if corners is None or not len(corners):
+            return None, None
+        # This version answers half a pixel to the right and below of what it found.
+        criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-4)
+        window = (_SUBPIXEL_WINDOW, _SUBPIXEL_WINDOW)
+        return cv2.cornerSubPix(gray, corners, window, (-1, -1), criteria), corner_ids
 
     def corners_m(self) -> FloatArray:
         """Return every inner corner."""

@@ -25,6 +25,8 @@ WIGGLE_M, WIGGLE_RAD, WIGGLE_OPENING = 0.02, 0.12, 0.5
 REPEATS = 2
 """Steps in a row, so that a motion is larger than what gears and sag take away."""
 _MIN_SCALE, _MAX_SCALE = 0.6, 1.4
+_STILL = 0.05
+"""Share of the wanted motion below which nothing moved."""
 _MIN_PURITY = 0.9
 """Cosine between the wanted and the measured motion."""
 
@@ -111,9 +113,11 @@ def judge(motions: Sequence[Motion]) -> list[Verdict]:
         measured = motion.shift_m if axis < 3 else motion.turn_rad
         wanted = REPEATS * (WIGGLE_M if axis < 3 else WIGGLE_RAD)
         length = float(np.linalg.norm(measured))
-        purity = float(measured[axis % 3]) / length if length > 0.05 * wanted else 0.0
+        purity = float(measured[axis % 3]) / max(length, 1e-9)
         scale = float(measured[axis % 3]) / wanted
         words = _words(axis, measured, purity, scale)
+        if length < _STILL * wanted:
+            words = "nothing moved. Does the guard hold? Is the torque on?"
         verdicts.append(Verdict(AXES[axis], not words, scale, purity, words or "as Bridge means"))
     return verdicts
 
@@ -132,8 +136,6 @@ def _judge_gripper(motion: Motion) -> Verdict:
 
 def _words(axis: int, measured: FloatArray, purity: float, scale: float) -> str:
     """Return what is wrong with an axis, or nothing."""
-    if purity == 0.0:
-        return "nothing moved. Does the guard hold? Is the torque on?"
     names, k = AXES[:3] if axis < 3 else AXES[3:6], int(np.argmax(np.abs(measured)))
     if k != axis % 3:
         sign = "+" if measured[k] > 0 else "-"

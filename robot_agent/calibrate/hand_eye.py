@@ -189,7 +189,8 @@ def _closed_forms(seen: _Seen, held_out: _Seen) -> tuple[list[Candidate], list[s
     T_base_tool = seen.tool_poses(none)
     for method in hand_eye_solvers.METHODS:
         try:
-            T = hand_eye_solvers.solve(method, T_base_tool, seen.T_camera_board)
+            with np.errstate(divide="ignore", invalid="ignore"):  # too little motion: no answer
+                T = hand_eye_solvers.solve(method, T_base_tool, seen.T_camera_board)
         except (np.linalg.LinAlgError, cv2.error):
             T = np.full((4, 4), np.nan)
         if not np.isfinite(T).all():
@@ -236,19 +237,30 @@ def _rms_px(residuals: FloatArray) -> float:
 
 
 def _refine(start: Candidate, seen: _Seen, held_out: _Seen) -> Candidate:
-    """Minimise the distance in pixels over camera, board and four encoder zeros."""
+    """Minimise the distance in pixels over camera, board and four encoder zeros.
+
+    Twice: the corners of one picture are off together when the hand slipped, so a picture counts
+    as the six numbers of a pose, as uncertain as the first pass left them.
+    """
 
     def unpack(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         offsets = np.zeros(6)
         offsets[_OFFSET_JOINTS] = x[12:]
         return _moved(start.T_base_camera, x[:6]), _moved(start.T_tool_board, x[6:12]), offsets
 
-    def residuals(x: FloatArray) -> FloatArray:
-        return np.concatenate(
-            [seen.residuals_px(*unpack(x)) / PIXEL_SIGMA, x[12:] / OFFSET_SIGMA_RAD]
-        )
+    def solve(x: FloatArray, sigma_px: float) -> FloatArray:
+        def residuals(x: FloatArray) -> FloatArray:
+            return np.concatenate(
+                [seen.residuals_px(*unpack(x)) / sigma_px, x[12:] / OFFSET_SIGMA_RAD]
+            )
 
-    return _judge("REFINED", unpack(minimise(residuals, np.zeros(16)).x), seen, held_out)
+        return minimise(residuals, x).x
+
+    x = solve(np.zeros(16), PIXEL_SIGMA)
+    left_px = seen.residuals_px(*unpack(x))
+    per_picture = len(left_px) / len(seen.samples)
+    x = solve(x, float(np.sqrt(np.mean(left_px**2) * per_picture / 6.0)) + 1e-3)
+    return _judge("REFINED", unpack(x), seen, held_out)
 
 
 def _moved(T: FloatArray, x: FloatArray) -> FloatArray:

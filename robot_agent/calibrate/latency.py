@@ -14,6 +14,7 @@ MAX_DELAY_S = 1.0
 MIN_CORRELATION = 0.5
 MAX_SPREAD_S = 0.06
 _GRID_S = 0.005
+_BLUR_S = 0.1
 _CHANGE_FLOOR = 6.0
 """Grey levels that a sensor's noise reaches; less is no motion."""
 
@@ -102,15 +103,27 @@ def find_delay(cause: Signal, effect: Signal) -> Delay:
             f"latency: signals overlap by {max(end - begin, 0.0):.1f} s, must be at least 2 s. "
             f"Record for longer; do camera and driver share a clock?"
         )
+    first, second = _smooth(cause), _smooth(effect)
     delays = np.arange(-0.1, MAX_DELAY_S + _GRID_S / 2, _GRID_S)
-    scores = np.array([_score(cause, effect, float(delay)) for delay in delays])
+    scores = np.array([_score(first, second, float(delay)) for delay in delays])
     k = int(np.argmax(scores))
     delay_s = float(delays[k])
     if 0 < k < len(scores) - 1:
-        left, middle, right = scores[k - 1 : k + 2]
+        left, middle, right = map(float, scores[k - 1 : k + 2])
         bend = left - 2.0 * middle + right
         delay_s += 0.5 * (left - right) / bend * _GRID_S if bend < 0.0 else 0.0
     return Delay(delay_s, float(scores[k]))
+
+
+def _smooth(signal: Signal) -> Signal:
+    """Return a signal on the grid, blurred alike to both sides: commands are spikes at 5 Hz."""
+    values, stamps_s = signal
+    grid = np.arange(stamps_s[0], stamps_s[-1], _GRID_S)
+    reach = np.arange(-3.0 * _BLUR_S, 3.0 * _BLUR_S + _GRID_S / 2, _GRID_S)
+    weights = np.exp(-0.5 * (reach / _BLUR_S) ** 2)
+    level = np.interp(grid, stamps_s, values)
+    padded = np.pad(level, len(reach) // 2, mode="edge")
+    return np.convolve(padded, weights / weights.sum(), mode="valid"), grid
 
 
 def _score(cause: Signal, effect: Signal, delay_s: float) -> float:

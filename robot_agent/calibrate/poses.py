@@ -17,14 +17,14 @@ CAMERA_LOOK = np.array([1.0, 0.553, -1.085])
 
 Source: SimplerEnv (ManiSkill2_real2sim, agents/configs/widowx/defaults.py).
 """
-NUM_POSES = 26
-_LOW_M, _HIGH_M = np.array([0.20, -0.14, 0.13]), np.array([0.38, 0.14, 0.30])
+NUM_POSES = 36
+_LOW_M, _HIGH_M = np.array([0.18, -0.18, 0.12]), np.array([0.42, 0.18, 0.33])
 _LOW_RAD, _HIGH_RAD = np.array([-0.6, -0.1, -0.4]), np.array([0.6, 0.6, 0.9])
 """Roll, pitch and yaw of the hand against straight down, where the board can face the camera."""
 _MARGIN_PX = 15.0
 _MAX_SLANT_RAD = 0.95
 _JOINT_MARGIN_RAD = 0.12
-_TRIES = 4000
+_TRIES = 20_000
 
 
 def bridge_camera() -> FloatArray:

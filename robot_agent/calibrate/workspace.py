@@ -130,9 +130,8 @@ def _tool_points(name: str, joints_rad: Sequence[FloatArray]) -> FloatArray:
 
 def _fit_plane(points_m: FloatArray) -> tuple[FloatArray, float]:
     left = np.column_stack([points_m[:, :2], np.ones(len(points_m))])
-    plane: FloatArray = np.asarray(
-        np.linalg.lstsq(left, points_m[:, 2], rcond=None)[0], np.float64
-    )
+    found = np.linalg.lstsq(left, points_m[:, 2], rcond=None)[0]
+    plane: FloatArray = np.asarray(found, np.float64)
     return plane, float(np.sqrt(np.mean((left @ plane - points_m[:, 2]) ** 2)))
 
 

@@ -54,7 +54,14 @@ def register(commands: "Commands") -> None:
         action="store_true",
         help="move the arm yourself, with its torque off, and press Enter at each pose",
     )
-    hand_eye.add_argument("--count", type=whole(8, 100), default=26, help="poses")
+    hand_eye.add_argument("--count", type=whole(8, 100), default=36, help="poses")
+    hand_eye.add_argument(
+        "--link-optical",
+        type=_offset,
+        default=(0.0, 0.0, 0.0),
+        metavar="X,Y,Z",
+        help="where the driver's TF has camera_color_optical_frame in camera_link [m]",
+    )
     add_common(hand_eye)
     calibrate_checks.register(group)
 
@@ -165,7 +172,7 @@ def _hand_eye(arguments: argparse.Namespace) -> int:
         from robot_agent.sim.calibration_proof import hand_eye_errors
 
         extra["methods"] = hand_eye_errors(arguments.scene, result)
-    _save_for_others(arguments, record)
+    extra["static_transform"] = _save_for_others(arguments, record)
     return save_and_show(arguments, record, result.gates, extra)
 
 
@@ -181,14 +188,39 @@ def _collect(
         return collect(stage, poses, board, say)
 
 
-def _save_for_others(arguments: argparse.Namespace, record: "Record") -> None:
-    """Write the file that easy_handeye2 reads beside ours."""
-    from robot_agent.calibrate.easy_handeye import calib_text
+def _offset(text: str) -> tuple[float, ...]:
+    """Convert three numbers with commas between."""
+    convert = number(-1.0, 1.0, "m")
+    parts = tuple(convert(part) for part in text.split(","))
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"'{text}' must be three numbers, such as 0,0.015,0")
+    return parts
+
+
+def _save_for_others(arguments: argparse.Namespace, record: "Record") -> str:
+    """Write the file that easy_handeye2 reads; return the command that publishes the static TF."""
+    import numpy as np
+
+    from robot_agent.calibrate.easy_handeye import (
+        T_LINK_OPTICAL_ROTATION,
+        calib_text,
+        static_transform,
+    )
     from robot_agent.calibrate.results import matrix_of
+    from robot_agent.core.geometry import pose
     from robot_agent.store.durable import replace_file, storage_errors
 
     folder = folder_of(arguments)
-    text = calib_text(matrix_of(record, "T_base_camera", (4, 4)), "robot_agent", record.robot)
+    T_base_camera = matrix_of(record, "T_base_camera", (4, 4))  # noqa: N806 - a transform
+    text = calib_text(T_base_camera, "robot_agent", record.robot)
     with storage_errors("writing a calibration", folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "robot_agent.calib", text.encode())
+    T_link_optical = pose(T_LINK_OPTICAL_ROTATION, np.array(arguments.link_optical))  # noqa: N806
+    found = static_transform(T_base_camera, T_link_optical, record.robot)
+    place = {**found["translation"], **{f"q{k}": v for k, v in found["rotation"].items()}}
+    numbers = " ".join(f"--{name} {value:.6f}" for name, value in place.items())
+    return (
+        f"ros2 run tf2_ros static_transform_publisher {numbers} "
+        f"--frame-id {found['parent']} --child-frame-id {found['child']}"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_agent.ros import params
+from robot_agent.ros.calibrations import SIMULATED
 
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
@@ -23,6 +24,10 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    calibration: Path = Path("calibration")
+    """Calibrations of the real robot; without them no episode is recorded there."""
+    camera_serial: str = ""
+    """Serial number of the real camera; empty takes any."""
     scene: str = "home"
     seed: int = 0
     time_factor: float = 1.0
@@ -81,12 +86,11 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         if options.is_simulated
         else NodeProcess(
             name="camera",
-            parameters={"width": width, "height": height},
+            parameters={"width": width, "height": height, "serial": options.camera_serial},
             is_lifecycle=True,
         )
     )
     guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
-    recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
         "store": store,
@@ -97,6 +101,16 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         body,
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
         NodeProcess(name="policy", parameters={"releases": releases} | factor, is_lifecycle=True),
-        NodeProcess(name="recorder", parameters=recorder | factor),
+        NodeProcess(name="recorder", parameters=_recorder(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _recorder(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "store": str(options.store_folder),
+        "captures": str(options.folder / "captures"),
+        "calibration": SIMULATED if options.is_simulated else str(options.calibration),
+        "robot": options.namespace,
+        "camera_serial": options.camera_serial,
+    }

@@ -56,13 +56,13 @@ def hand_eye_errors(scene: str, result: HandEyeResult) -> list[Mapping[str, Any]
 
 
 def simulated_touches(scene: str, seed: int) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Return measured joints of an arm that touched a table 20 mm high, and two box corners.
+    """Return measured joints at six touches of a table, tool 35 mm high, and two box corners.
 
     The simulated tool is lowered until its true height is that of the touch; what the encoders
     read there carries their errors.
     """
     table = [(x, y, 0.035) for x in (0.20, 0.35) for y in (-0.15, 0.0, 0.15)]
-    corners = [(0.15, -0.18, 0.05), (0.42, 0.20, 0.30)]
+    corners = [(0.15, -0.18, 0.05), (0.34, 0.16, 0.20)]
     stage = SimStage(scene, seed)
     try:
         touched = []
