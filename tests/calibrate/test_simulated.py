@@ -92,7 +92,7 @@ def test_the_board_is_drawn_in_its_size(tmp_path, capsys):
     import cv2
 
     found = run(capsys, "board", "--out", str(tmp_path / "board.png"), "--dpi", "254")
-    assert found["size_mm"] == [188.0, 140.0]
+    assert found["size_mm"] == pytest.approx([188.0, 140.0])
     assert cv2.imread(str(tmp_path / "board.png")).shape[:2] == (1400, 1880)
 
 
