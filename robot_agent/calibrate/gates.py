@@ -27,9 +27,10 @@ class Gate:
     def words(self) -> str:
         """What, the value, the limit and the remedy."""
         side = "at least" if self.is_floor else "at most"
+        unit = f" {self.unit}" if self.unit else ""
         return (
-            f"{self.name} is {self.value:.3g} {self.unit}, must be {side} {self.limit:g} "
-            f"{self.unit}: {self.remedy}"
+            f"{self.name} is {self.value:.3g}{unit}, must be {side} {self.limit:g}{unit}: "
+            f"{self.remedy}"
         )
 
 

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from robot_agent.commands.calibrate_options import (
     add_common,
     folder_of,
@@ -177,6 +175,7 @@ def _touches(arguments: argparse.Namespace) -> "tuple[list[FloatArray], list[Flo
 
 
 def _read_touches(path: Path) -> "tuple[list[FloatArray], list[FloatArray]]":
+    import numpy as np
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-# ruff: noqa: N803, N806 - T_base_tool and its kin keep the names of the formulas
+# ruff: noqa: N803 - T_base_tool and its kin keep the names of the formulas
 """The running agent's arm and camera as a `Stage`: every move goes through the guard."""
 
 import sys
@@ -21,13 +21,13 @@ from robot_agent.core import wx250s
 from robot_agent.core.clock import Stopwatch, SystemClock
 from robot_agent.core.errors import (
     ArmFaultError,
-    CalibrationError,
     InputError,
     StaleObservationError,
 )
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.guard.screen import action_between
 from robot_agent.ros import convert, topics
+from robot_agent.ros.calibration_log import LatencyLog
 from robot_agent.ros.client import AgentClient
 
 _PERIOD_S = 0.05
@@ -48,7 +48,8 @@ class RunningStage:
         self._client, self._clock = client, clock or SystemClock()
         self._pause = threading.Event()
         self._pairing = ObservationPairing()
-        self._log: _Log | None = None
+        self._log: LatencyLog | None = None
+        self._T_accepted = np.eye(4)
         node, group = client.node, ReentrantCallbackGroup()
         self._operator = node.create_publisher(OperatorCommand, topics.OPERATOR, topics.COMMAND)
         node.create_subscription(
@@ -69,7 +70,8 @@ class RunningStage:
     def move_to(self, T_base_tool: FloatArray) -> None:
         """Move in steps of 0.2 s through the guard, then wait for rest."""
         watch = Stopwatch()
-        while not self._is_there(T_base_tool):
+        self._T_accepted = self._T_target()
+        while not _is_near(self._T_accepted, T_base_tool):
             self._require_motion(watch.seconds())
             self.step_to(next_target(self._T_target(), T_base_tool))
         self.hold(_REST_S)
@@ -82,12 +84,18 @@ class RunningStage:
         self.act(action_between(self._T_target(), T_next, p_measured, opening))
 
     def act(self, action: FloatArray) -> None:
-        """Ask for one Bridge action (7,) and wait until its 0.2 s are over."""
+        """Ask for one Bridge action (7,) and wait until its 0.2 s are over.
+
+        What the guard made of it is remembered at once: when the next step is late the guard
+        holds, and its target is again the measured pose, which sags below the wanted one.
+        """
         before = self._num_accepted()
         watch = Stopwatch()
         self._send(action[:6], float(action[6]))
         while self._num_accepted() == before and watch.seconds() < 0.4:
             self._pause.wait(0.01)
+        if self._num_accepted() != before:
+            self._T_accepted = self._T_target()
         self._pause.wait(max(0.0, 0.2 - watch.seconds()))
 
     def hold(self, seconds: float) -> None:
@@ -133,11 +141,6 @@ class RunningStage:
         if state is not None and state.mode == "active" and len(state.joint_target_rad) == 6:
             return wx250s.forward(np.array(state.joint_target_rad, np.float64))
         return wx250s.forward(self._observe().joints_rad)
-
-    def _is_there(self, T_base_tool: FloatArray) -> bool:
-        T = self._T_target()
-        is_near = float(np.linalg.norm(T[:3, 3] - T_base_tool[:3, 3])) < _REACHED_M
-        return is_near and bool(np.abs(T[:3, :3] - T_base_tool[:3, :3]).max() < _REACHED_RAD)
 
     def _require_motion(self, waited_s: float) -> None:
         state = self._client.guard_state
@@ -189,7 +192,7 @@ class RunningStage:
 
     def record(self, actions: Sequence[FloatArray]) -> Recorded:
         """Carry out actions and return commands, joints and small pictures with their stamps."""
-        log = _Log()
+        log = LatencyLog()
         self._log = log
         try:
             for action in actions:
@@ -224,39 +227,9 @@ class HandMovedStage:
         return self._stage.look().joints_rad
 
 
-class _Log:
-    """Notes what the topics say; filled by the executor's thread, read after it was taken off."""
-
-    def __init__(self) -> None:
-        self.commands: list[tuple[int, FloatArray]] = []
-        self.joints: list[tuple[int, FloatArray]] = []
-        self.pictures: list[tuple[int, ImageArray]] = []
-
-    def recorded(self) -> Recorded:
-        """Return everything as arrays; CalibrationError when a topic was silent."""
-        for name, given in (
-            (topics.ARM_COMMAND, self.commands),
-            (topics.JOINT_STATES, self.joints),
-            (topics.CAMERA_IMAGE, self.pictures),
-        ):
-            if len(given) < 20:
-                raise CalibrationError(
-                    f"latency: {len(given)} messages on {name}, must be at least 20. Is its node "
-                    f"active? Check with: robot-agent doctor"
-                )
-        first_ns = self.joints[0][0]
-
-        def seconds(entries: "Sequence[tuple[int, Any]]") -> FloatArray:
-            return np.array([(stamp_ns - first_ns) * 1e-9 for stamp_ns, _ in entries])
-
-        return Recorded(
-            commands_rad=np.stack([joints for _, joints in self.commands]),
-            commands_s=seconds(self.commands),
-            joints_rad=np.stack([joints for _, joints in self.joints]),
-            joints_s=seconds(self.joints),
-            pictures=[picture for _, picture in self.pictures],
-            pictures_s=seconds(self.pictures),
-        )
+def _is_near(T: FloatArray, T_goal: FloatArray) -> bool:
+    is_close = float(np.linalg.norm(T[:3, 3] - T_goal[:3, 3])) < _REACHED_M
+    return is_close and bool(np.abs(T[:3, :3] - T_goal[:3, :3]).max() < _REACHED_RAD)
 
 
 @contextmanager

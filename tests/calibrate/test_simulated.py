@@ -2,9 +2,16 @@
 
 import json
 
+import cv2
 import pytest
+import yaml
 
+from robot_agent.calibrate.records import load
 from robot_agent.cli import main
+from robot_agent.core.config import load_config
+from robot_agent.guard.limits import GuardConfig
+from robot_agent.sim.calibration_proof import simulated_touches
+from robot_agent.sim.calibration_stage import held_views
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +80,37 @@ def test_the_workspace_of_a_simulated_table(simulated):
     assert found["limits"]["box_low_m"][2] == pytest.approx(0.038, abs=0.008)
 
 
+def test_a_lens_from_a_folder_of_pictures(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(held_views(14)):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    where = ["--pictures", str(folder), "--camera", "123", "--out", str(tmp_path)]
+    found = run(capsys, "camera", *where)
+    assert found["residuals"]["views"] >= 12
+    assert found["values"]["matrix_px"][0][0] == pytest.approx(623.588, rel=0.005)
+    assert load(tmp_path, "camera").camera == "123"
+    (folder / "broken.png").write_bytes(b"no picture")
+    assert main(["calibrate", "camera", *where]) == 2
+    assert "cannot be read as a picture" in capsys.readouterr().err
+
+
+def test_a_workspace_from_a_file_of_touches(tmp_path, capsys):
+    path = tmp_path / "touches.yaml"
+    table, box = (
+        [list(map(float, q)) for q in part] for part in simulated_touches("calibration", 0)
+    )
+    path.write_text(yaml.safe_dump({"table": table, "box": box}))
+    words = ["--touches", str(path), "--camera", "123", "--out", str(tmp_path)]
+    found = run(capsys, "workspace", *words)
+    assert load_config(GuardConfig, [tmp_path / "guard_limits.yaml"]).floor_m == pytest.approx(
+        found["limits"]["box_low_m"][2], abs=1e-5
+    )
+    path.write_text("table: 3")
+    assert main(["calibrate", "workspace", *words]) == 2
+    assert "must hold `table` and `box`" in capsys.readouterr().err
+
+
 def test_a_hand_eye_without_a_lens_is_refused(tmp_path, capsys):
     status = main(["calibrate", "hand-eye", "--sim", "--out", str(tmp_path / "none")])
     assert status == 1
@@ -89,8 +127,6 @@ def test_a_broken_gate_saves_nothing_unless_forced(tmp_path, capsys):
 
 
 def test_the_board_is_drawn_in_its_size(tmp_path, capsys):
-    import cv2
-
     found = run(capsys, "board", "--out", str(tmp_path / "board.png"), "--dpi", "254")
     assert found["size_mm"] == pytest.approx([188.0, 140.0])
     assert cv2.imread(str(tmp_path / "board.png")).shape[:2] == (1400, 1880)

@@ -9,6 +9,7 @@ from robot_agent.calibrate.board import Board
 from robot_agent.calibrate.frames import judge, wiggle
 from robot_agent.calibrate.hand_eye import pose_error
 from robot_agent.calibrate.intrinsics import board_pose
+from robot_agent.calibrate.latency import excitation, solve_latency
 from robot_agent.calibrate.poses import bridge_camera, guided_poses, held_board
 from robot_agent.calibrate.records import Record, require_set, save
 from robot_agent.calibrate.stage import collect
@@ -117,6 +118,10 @@ def test_the_guard_takes_the_board_to_poses_that_the_camera_sees(tmp_path, ros_d
             assert apart_deg < 0.5
         verdicts = judge(wiggle(stage))
         assert [v.axis for v in verdicts if not v.is_right] == []
+        result = solve_latency(stage.record(excitation(7.0)))
+        assert result.command_to_picture.correlation > 0.5
+        assert 0.05 < result.command_to_picture.delay_s < 0.6
+        assert -0.1 < result.joints_to_picture.delay_s < 0.2
         agent.client.stop()
         with pytest.raises(ArmFaultError, match="reset the guard"):
             stage.move_to(poses[0])
