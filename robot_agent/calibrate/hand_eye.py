@@ -158,25 +158,34 @@ def rotation_spread_deg(rotations: Sequence[FloatArray]) -> tuple[float, float, 
 
 
 class _Seen:
-    """Samples with what is computed once: board poses, stacked corners."""
+    """Samples with what is computed once: board poses, corners in one array."""
 
     def __init__(self, samples: Sequence[Sample], intrinsics: Intrinsics) -> None:
         self.intrinsics, self.samples = intrinsics, samples
         self.T_camera_board = [board_pose(s.corners, intrinsics)[0] for s in samples]
+        counts = [s.corners.count for s in samples]
+        self._sample_of = np.repeat(np.arange(len(samples)), counts)
+        self._points_m = np.concatenate([s.corners.points_m for s in samples])
+        self._pixels = np.concatenate([s.corners.pixels for s in samples])
+        self._offsets_rad: FloatArray = np.full(6, np.nan)
+        self._T_base_tool: FloatArray = np.zeros((len(samples), 4, 4))
 
-    def tool_poses(self, offsets_rad: FloatArray) -> list[FloatArray]:
-        return [wx250s.forward(s.joints_rad - offsets_rad) for s in self.samples]
+    def tool_poses(self, offsets_rad: FloatArray) -> FloatArray:
+        """Return T_base_tool (S, 4, 4); the last ones are kept, as few unknowns move them."""
+        if not np.array_equal(offsets_rad, self._offsets_rad):
+            poses = [wx250s.forward(s.joints_rad - offsets_rad) for s in self.samples]
+            self._offsets_rad, self._T_base_tool = offsets_rad.copy(), np.stack(poses)
+        return self._T_base_tool
 
     def residuals_px(
         self, T_base_camera: FloatArray, T_tool_board: FloatArray, offsets_rad: FloatArray
     ) -> FloatArray:
-        """Return where corners were seen minus where they must be, all (2 N,)."""
-        T_camera_base, parts = np.linalg.inv(T_base_camera), []
-        for sample, T_base_tool in zip(self.samples, self.tool_poses(offsets_rad), strict=True):
-            T = T_camera_base @ T_base_tool @ T_tool_board
-            p = sample.corners.points_m @ T[:3, :3].T + T[:3, 3]
-            parts.append((self.intrinsics.project(p) - sample.corners.pixels).ravel())
-        return np.concatenate(parts)
+        """Return where corners must be minus where they were seen, all (2 N,)."""
+        T = np.linalg.inv(T_base_camera) @ self.tool_poses(offsets_rad) @ T_tool_board
+        of_corner = T[self._sample_of]
+        p = np.einsum("nij,nj->ni", of_corner[:, :3, :3], self._points_m) + of_corner[:, :3, 3]
+        residuals: FloatArray = (self.intrinsics.project(p) - self._pixels).ravel()
+        return residuals
 
 
 def _cost(candidate: Candidate) -> float:
@@ -186,7 +195,7 @@ def _cost(candidate: Candidate) -> float:
 
 def _closed_forms(seen: _Seen, held_out: _Seen) -> tuple[list[Candidate], list[str]]:
     none, found, failed = np.zeros(6), [], []
-    T_base_tool = seen.tool_poses(none)
+    T_base_tool = list(seen.tool_poses(none))
     for method in hand_eye_solvers.METHODS:
         try:
             with np.errstate(divide="ignore", invalid="ignore"):  # too little motion: no answer

@@ -24,7 +24,7 @@ _LOW_RAD, _HIGH_RAD = np.array([-0.6, -0.1, -0.4]), np.array([0.6, 0.6, 0.9])
 _MARGIN_PX = 15.0
 _MAX_SLANT_RAD = 0.95
 _JOINT_MARGIN_RAD = 0.12
-_TRIES = 20_000
+_TRIES = 6000
 
 
 def bridge_camera() -> FloatArray:

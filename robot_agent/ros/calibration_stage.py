@@ -30,9 +30,10 @@ from robot_agent.ros import convert, topics
 from robot_agent.ros.calibration_log import LatencyLog
 from robot_agent.ros.client import AgentClient
 
-_PERIOD_S = 0.05
-"""Operator commands repeat faster than the deadman's 0.2 s."""
 _MOVE_S = 30.0
+_AHEAD_S = 0.14
+"""From the acceptance of one step to asking for the next."""
+_STILL_STEPS = 3
 _REST_S = 1.0
 _FRESH_S = 0.5
 _REACHED_M, _REACHED_RAD = 2e-3, 1e-2
@@ -74,17 +75,20 @@ class RunningStage:
         while not _is_near(self._T_accepted, T_base_tool):
             self._require_motion(watch.seconds())
             self.step_to(next_target(self._T_target(), T_base_tool))
-        self.hold(_REST_S)
+        self.settle()
 
     def step_to(self, T_next: FloatArray) -> None:
-        """Ask for one step and wait 0.2 s; the deadman is held meanwhile."""
+        """Ask for one step towards a pose; the deadman is held meanwhile."""
         p_measured = wx250s.forward(self._observe().joints_rad)[:3, 3]
         state = self._client.guard_state
         opening = float(state.gripper_target) if state is not None else 1.0
         self.act(action_between(self._T_target(), T_next, p_measured, opening))
 
     def act(self, action: FloatArray) -> None:
-        """Ask for one Bridge action (7,) and wait until its 0.2 s are over.
+        """Ask for one Bridge action (7,) and wait until the next one may be asked for.
+
+        That is before its 0.2 s are over, so that the guard finds the next one when it is due and
+        does not hold in between.
 
         What the guard made of it is remembered at once: when the next step is late the guard
         holds, and its target is again the measured pose, which sags below the wanted one.
@@ -96,7 +100,7 @@ class RunningStage:
             self._pause.wait(0.01)
         if self._num_accepted() != before:
             self._T_accepted = self._T_target()
-        self._pause.wait(max(0.0, 0.2 - watch.seconds()))
+            self._pause.wait(_AHEAD_S)
 
     def hold(self, seconds: float) -> None:
         """Release the deadman, so that the arm holds, and wait."""
@@ -187,7 +191,10 @@ class RunningStage:
         return wx250s.forward(observation.joints_rad), observation.gripper
 
     def settle(self) -> None:
-        """Wait until the arm rests."""
+        """Keep the target until the servos have reached it, then let the arm rest."""
+        still = np.append(np.zeros(6), self._gripper())
+        for _ in range(_STILL_STEPS):
+            self.act(still)
         self.hold(_REST_S)
 
     def record(self, actions: Sequence[FloatArray]) -> Recorded:
