@@ -9,6 +9,7 @@ from robot_agent.commands import (
     agent,
     bench,
     calibrate,
+    camera,
     demo,
     demos,
     doctor,
@@ -42,6 +43,7 @@ def parser() -> Parser:
         demos,
         training,
         evaluate,
+        camera,
         bench,
         calibrate,
     ):

@@ -12,7 +12,8 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
-from robot_agent.sim.tasks import task_of
+from robot_agent.sim.household import scene_named
+from robot_agent.sim.tasks import Task, find_task
 
 _PAUSE = threading.Event()
 _MAX_SILENCE_S = 3.0
@@ -31,6 +32,13 @@ class EpisodeOrder:
     is_simulated: bool = True
     """Put the simulated world to the start of `seed`, and let its truth judge."""
     is_recorded: bool = True
+    judge: Callable[[], str] | None = None
+    """Asks a person how the episode of a real arm ended: success, failure or unknown."""
+
+    @property
+    def judged_by(self) -> str:
+        """Who says how it ended."""
+        return "sim" if self.is_simulated else "operator"
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class EpisodeReport:
     steps: int
     weights_version: str
     message: str
+    proving: str = ""
+    """What the outcome means for weights that are being proven, in words."""
 
 
 class EpisodeCalls:
@@ -63,25 +73,42 @@ class EpisodeCalls:
         Raises:
             ArmFaultError: A node does not answer, or refused.
         """
-        task = task_of(order.instruction) if order.is_simulated else ""
-        if order.is_simulated:
-            self.reset_world(order.seed, order.scene, task)
+        task = self._task(order) if order.is_simulated else None
+        if task is not None:
+            self.reset_world(order.seed, order.scene, task.name)
         if order.is_recorded:
             self._start(order)
         result, is_success = None, False
         try:
-            result, is_success = self._run_task(order, is_cancelled, on_step)
+            result, is_success = self._run_task(order, task, is_cancelled, on_step)
         finally:
             outcome = self._outcome(order, result, is_success)
             episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
         assert result is not None
+        proving = ""
         if outcome in ("success", "failure"):
-            self._prove(str(result.weights_version))
+            proving = self._report(str(result.weights_version), outcome, order.judged_by)
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
         return EpisodeReport(
-            episode_id, outcome, int(result.steps), str(result.weights_version), message
+            episode_id, outcome, int(result.steps), str(result.weights_version), message, proving
+        )
+
+    def repeats_start(self) -> bool:
+        """Return whether the next episode is the second of a pair of a probation.
+
+        Waits for two reports of the policy node: the first may have been under way already.
+        """
+        newest = self._calls.newest(topics.POLICY_STATUS)
+        for _ in range(2):
+            newest = self._after(newest)
+        return bool(newest.repeat_start)
+
+    def _after(self, seen: Any) -> Any:
+        """Return the report of the policy node that follows one that was seen."""
+        return self._calls.wait_for(
+            topics.POLICY_STATUS, lambda now: seen is None or now.stamp_ns > seen.stamp_ns, 5.0
         )
 
     def revive_simulation(self) -> bool:
@@ -137,7 +164,7 @@ class EpisodeCalls:
             raise ArmFaultError(f"{topics.EPISODE_START}: {answer.message}")
 
     def _end(self, order: EpisodeOrder, outcome: str) -> tuple[str, str]:
-        judge = "sim" if order.is_simulated and outcome in ("success", "failure") else ""
+        judge = order.judged_by if outcome in ("success", "failure") else ""
         answer = self._calls.call(
             topics.EPISODE_END, timeout_s=30.0, outcome=outcome, judged_by=judge
         )
@@ -145,15 +172,28 @@ class EpisodeCalls:
             return str(answer.episode_id), str(answer.message)
         return "", f"not recorded: {answer.message}"
 
-    def _prove(self, version: str) -> None:
-        """End the probation of the weights that acted; a cancelled or faulty episode does not."""
-        answer = self._calls.call(topics.WEIGHTS_PROVE, version=version)
+    def _report(self, version: str, outcome: str, judged_by: str) -> str:
+        """Tell how the weights that acted did; a cancelled or faulty episode says nothing."""
+        answer = self._calls.call(
+            topics.WEIGHTS_OUTCOME,
+            timeout_s=60.0,
+            version=version,
+            outcome=outcome,
+            judged_by=judged_by,
+        )
         if not answer.success:
-            raise ArmFaultError(f"{topics.WEIGHTS_PROVE}: {answer.message}")
+            raise ArmFaultError(f"{topics.WEIGHTS_OUTCOME}: {answer.message}")
+        return str(answer.message)
+
+    def _task(self, order: EpisodeOrder) -> Task:
+        """Return the task of an instruction in the simulated scene, present or ordered."""
+        scene = order.scene or str(self._calls.wait_for(topics.SIM_STATE, bool, 10.0).scene)
+        return find_task(scene_named(scene).cell, order.instruction)
 
     def _run_task(
         self,
         order: EpisodeOrder,
+        task: Task | None,
         is_cancelled: Callable[[], bool],
         on_step: Callable[[Any], None] | None,
     ) -> tuple[Any, bool]:
@@ -171,17 +211,18 @@ class EpisodeCalls:
         )
         if not handle.accepted:
             raise ArmFaultError("run_task: refused; the policy node is not active or is busy.")
-        return self._follow(order, handle, is_cancelled)
+        return self._follow(task, handle, is_cancelled)
 
     def _follow(
-        self, order: EpisodeOrder, handle: Any, is_cancelled: Callable[[], bool]
+        self, task: Task | None, handle: Any, is_cancelled: Callable[[], bool]
     ) -> tuple[Any, bool]:
-        """Wait for the end of a goal; cancel it when told to, or when the truth says success."""
+        """Wait for the end of a goal; cancel it when told to, or when the task ends at success."""
         result, held, seen_step, is_told = handle.get_result_async(), 0, -1, False
         self._life.seen()
         while not result.done():
             self._life.require(self._calls.newest(topics.POLICY_STATUS))
-            truth = self._calls.newest(topics.SIM_STATE) if order.is_simulated else None
+            ends = task is not None and task.ends_at_success
+            truth = self._calls.newest(topics.SIM_STATE) if ends else None
             if truth is not None and truth.step != seen_step:
                 seen_step, held = truth.step, held + 1 if truth.success else 0
             if not is_told and (is_cancelled() or held >= _HELD_REPORTS):
@@ -199,7 +240,7 @@ class EpisodeCalls:
         if result is None or result.outcome == "abort":
             return "abort"
         if not order.is_simulated:
-            return str(result.outcome)
+            return str(result.outcome) if order.judge is None else order.judge()
         truth = self._calls.newest(topics.SIM_STATE)
         return "success" if truth is not None and truth.success else "failure"
 
