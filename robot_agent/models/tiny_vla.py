@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import InputError
+from robot_agent.core.policy_needs import PolicyNeeds
 from robot_agent.core.types import Chunk, Observation
 from robot_agent.models.scaling import resize_squashed, to_unit
-from robot_agent.models.tiny_policy import sample_tokens
+from robot_agent.models.tiny_policy import CHUNK, sample_tokens
 
 ARCHITECTURE = "tiny-vla-1"
 MODEL_SIZE_PX = 64
@@ -73,6 +74,13 @@ class TinyVla:
     def version(self) -> str:
         """Version of the weights."""
         return self._version
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        """A picture of any size and nothing else; actions of Bridge at 5 Hz."""
+        return PolicyNeeds(
+            min_image_px=MODEL_SIZE_PX, statistics=self._normalization.name, chunk=CHUNK
+        )
 
     @property
     def instructions(self) -> tuple[str, ...]:
