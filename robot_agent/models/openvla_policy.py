@@ -15,7 +15,7 @@ from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
 from robot_agent.core.policy_needs import BRIDGE_STATE, COLOR_CAMERA, PolicyNeeds
 from robot_agent.core.types import Chunk, Observation
-from robot_agent.models.openvla import OpenVla
+from robot_agent.models.openvla import OpenVla, OpenVlaConfig
 from robot_agent.models.openvla_images import PictureConfig, prepare_picture
 from robot_agent.models.openvla_statistics import Bounds
 from robot_agent.models.tiny_policy import sample_tokens, token_log_probs
@@ -98,6 +98,16 @@ class OpenVlaPolicy:
     def version(self) -> str:
         """Version of the weights."""
         return self._version
+
+    @property
+    def sizes(self) -> OpenVlaConfig:
+        """Sizes of the network."""
+        return self._network.config
+
+    @property
+    def statistics(self) -> Bounds:
+        """What turns bins into Bridge actions."""
+        return self._actions
 
     @property
     def needs(self) -> PolicyNeeds:

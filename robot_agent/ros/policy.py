@@ -16,6 +16,8 @@ from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import InputError, RobotAgentError
+from robot_agent.core.policy_needs import RobotOffer, require_fit
+from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
@@ -111,9 +113,19 @@ class PolicyNode(LifecycleNode):
         return _SUCCESS
 
     def on_activate(self, state: Any) -> Any:
-        """Accept tasks from now on."""
+        """Accept tasks from now on; refused when the robot lacks what the weights need."""
+        if self._runner is not None and not self._fits(self._runner.slot.active):
+            return _FAILURE
         self._is_active = True
         return super().on_activate(state)
+
+    def _fits(self, policy: Policy) -> bool:
+        try:
+            require_fit(policy.needs, RobotOffer(), policy.version)
+        except InputError as error:
+            self.get_logger().error(str(error))
+            return False
+        return True
 
     def on_deactivate(self, state: Any) -> Any:
         """Accept no tasks; a running one ends at once and the arm holds."""
