@@ -8,6 +8,7 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    camera,
     demo,
     demos,
     doctor,
@@ -41,6 +42,7 @@ def parser() -> Parser:
         demos,
         training,
         evaluate,
+        camera,
         bench,
     ):
         group.register(commands)

@@ -27,6 +27,8 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    promotion_file: str = ""
+    """YAML of PromotionConfig: what new weights must show before they stay."""
     scene: str = "home"
     seed: int = 0
     time_factor: float = 1.0
@@ -80,7 +82,12 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "limits": _cell_limits(options.scene) if options.is_simulated else "",
         "latch_file": str(options.folder / "latch.json"),
     }
-    policy = {"releases": releases, "shipped": options.shipped}
+    policy = {
+        "releases": releases,
+        "shipped": options.shipped,
+        "is_simulated": options.is_simulated,
+        "promotion_file": options.promotion_file,
+    }
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
