@@ -17,7 +17,7 @@ from robot_agent.core import wx250s
 from robot_agent.core.errors import ArmFaultError, CalibrationError
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros.calibration_stage import RunningStage
-from robot_agent.ros.calibrations import SIMULATED, simulated_seal, seal_for
+from robot_agent.ros.calibrations import SIMULATED, seal_for, simulated_seal
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
 from robot_agent.ros.up import Agent
 from robot_agent.sim.calibration_stage import true_intrinsics
