@@ -9,7 +9,7 @@ import numpy as np
 
 from robot_agent.act.executor import PERIOD_NS
 from robot_agent.act.observation import ObservationPairing
-from robot_agent.calibrate.records import Stamp
+from robot_agent.calibrate.records import Seal
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import FloatArray, Observation, Step
 from robot_agent.store.episode_format import EpisodeStart
@@ -53,7 +53,7 @@ class StepRecorder:
         writer = self._writer
         return writer.episode_id if writer is not None else ""
 
-    def start(self, instruction: str, scene: str, calibration: Stamp | None = None) -> str:
+    def start(self, instruction: str, scene: str, calibration: Seal | None = None) -> str:
         """Open an episode and return its id; `calibration` is stored with it.
 
         Raises:
