@@ -127,13 +127,15 @@ class AdaptSession:
                 raise LearnerError(f"collect with {version}: {message}")
         episodes: list[str] = []
         last: EpisodeOrder | None = None
-        for instruction, seed in _in_turns(event["plan"]):
+        turns = list(_in_turns(event["plan"]))
+        starts = iter(turns)
+        for _ in turns:
             if self._why_over():
                 break
-            if last is not None and self._is_pair_open:
-                last = self._episode(last.instruction, last.seed)  # a pair begins alike
+            if last is not None and self._is_pair_open:  # a pair begins alike, and takes no turn
+                last = self._episode(last.instruction, last.seed)
             else:
-                last = self._episode(instruction, seed)
+                last = self._episode(*next(starts))
             episode_id = self._run_episode(learner, last)
             if episode_id:
                 episodes.append(episode_id)
