@@ -37,12 +37,7 @@ def register(commands: "Commands") -> None:
     swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
     swap.add_argument("--fifo", action="store_true", help="real-time scheduling of the loop")
     swap.add_argument("--ticks-per-swap", type=whole(1, 100_000), default=10)
-    swap.add_argument(
-        "--lerobot-swaps",
-        type=whole(0, 1_000_000),
-        default=20,
-        help="streamed, for comparison",
-    )
+    swap.add_argument("--lerobot-swaps", type=whole(0, 1_000_000), default=20, help="streamed")
     policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
     policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
