@@ -15,7 +15,7 @@ FRAMES = 9
 
 def some_rollouts(batch, seed=2):
     g = torch.Generator().manual_seed(seed)
-    starts = torch.randn(batch, 3, 8, 8, generator=g)
+    starts = torch.randn(batch, 1, 3, 8, 8, generator=g)
     return starts, torch.randn(batch, FRAMES, 10, generator=g)
 
 
@@ -56,7 +56,7 @@ def test_ten_guided_steps_are_the_published_formula(sampler):
     ]
     slots = torch.cat([torch.zeros(1, 10), actions[0]]).double().numpy()
     theirs = reference.sample(
-        weights_of(network), network.config, starts[0].double().numpy(), slots, noise
+        weights_of(network), network.config, starts[0, 0].double().numpy(), slots, noise
     )
     assert np.abs(ours - theirs).max() < 1e-4
 
@@ -71,7 +71,7 @@ def test_the_published_sampler_cuts_the_window_off():
     ]
     slots = torch.cat([torch.zeros(1, 10), actions[0]]).double().numpy()
     theirs = reference.sample(
-        weights_of(network), network.config, starts[0].double().numpy(), slots, noise,
+        weights_of(network), network.config, starts[0, 0].double().numpy(), slots, noise,
         steps=2, window=4,
     )  # fmt: skip
     assert np.abs(ours - theirs).max() < 1e-4

@@ -102,7 +102,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(kind, shapes, lambda name: archive.read(stored[name]))
 
 
-def size_of(shapes: Shapes, base: DitConfig) -> DitConfig:
+def size_of(shapes: Shapes, base: DitConfig, heads: int) -> DitConfig:
     """Return the size that these keys tell; what they cannot tell is as in `base`.
 
     Raises:
@@ -118,7 +118,7 @@ def size_of(shapes: Shapes, base: DitConfig) -> DitConfig:
         ) from error
     depth = 1 + max((int(k.split(".")[1]) for k in shapes if k.startswith("blocks.")), default=0)
     plain = {**asdict(base), "embedding": embedding, "channels": channels, "patch": patch}
-    return DitConfig(**{**plain, "depth": depth, "action_dim": action_dim})
+    return DitConfig(**{**plain, "depth": depth, "action_dim": action_dim, "heads": heads})
 
 
 def read_weights(folder: Path) -> tuple[DitConfig, dict[str, Tensor], dict[str, Any]]:

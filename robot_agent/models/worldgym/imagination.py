@@ -22,8 +22,8 @@ from robot_agent.models.worldgym.actions import ActionSlots
 class LatentSampler(Protocol):
     """What imagines latents: ours or the published one."""
 
-    def reset(self, latents_BCHW: Tensor) -> None:
-        """Begin from frame 0."""
+    def reset(self, latents_BTCHW: Tensor) -> None:
+        """Begin from known frames."""
 
     def step(self, actions_BKA: Tensor) -> Tensor:
         """Return the next K latents."""
@@ -61,11 +61,10 @@ class DitImagination:
         """Begin from real observations; return their frames (B, H, W, 3)."""
         size = self._config.picture_px
         images = np.stack([resize_squashed(o.image_hwc, size) for o in observations])
-        latents = require_finite(
-            "latents of the start frames", self._autoencoder.encode(to_unit(images))
-        )
+        latents = self._autoencoder.encode(to_unit(images))
+        latents = require_finite("latents of the start frames", latents)
         self._batch = len(images)
-        self._sampler.reset(latents)
+        self._sampler.reset(latents[:, None])
         self._slots = ActionSlots(self._batch, self._config.latency_steps)
         return images
 

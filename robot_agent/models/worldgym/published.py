@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robot_agent.models.worldgym.cache import FrameCache
 from robot_agent.models.worldgym.network import Dit, null_action
+from robot_agent.models.worldgym.sampler import require_room
 from robot_agent.models.worldgym.schedule import as_context, ddim_step, step_levels
 
 
@@ -41,11 +42,13 @@ class PublishedSampler:
         self._latents = self._actions = torch.zeros(0)
         self._frame = 0
 
-    def reset(self, latents_BCHW: Tensor) -> None:
-        """Begin from frame 0, whose action slot is zero."""
-        self._latents = latents_BCHW[:, None].float()
-        self._actions = torch.zeros(len(latents_BCHW), 1, self._network.config.action_dim)
-        self._frame = 1
+    def reset(self, latents_BTCHW: Tensor) -> None:
+        """Begin from T known frames, usually one, whose action slots are zero."""
+        require_room(latents_BTCHW, self._network.config)
+        batch, frames = latents_BTCHW.shape[:2]
+        self._latents = latents_BTCHW.float()
+        self._actions = torch.zeros(batch, frames, self._network.config.action_dim)
+        self._frame = frames
 
     @torch.no_grad()
     def step(self, actions_BKA: Tensor) -> Tensor:

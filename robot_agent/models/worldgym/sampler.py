@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from robot_agent.core.config import require_range
+from robot_agent.core.errors import InputError
 from robot_agent.models.worldgym.cache import FrameCache
-from robot_agent.models.worldgym.network import Dit, null_action
+from robot_agent.models.worldgym.network import Dit, DitConfig, null_action
 from robot_agent.models.worldgym.schedule import LEVELS, as_context, ddim_step, step_levels
 
 
@@ -35,6 +36,16 @@ class SamplerConfig:
         require_range("chunk", self.chunk, 1, 64)
 
 
+def require_room(latents_BTCHW: Tensor, config: DitConfig) -> None:
+    """Raise InputError unless the known frames fit into the window and the network."""
+    wanted = (config.channels, config.latent_px, config.latent_px)
+    if latents_BTCHW.shape[2:] != wanted or not 1 <= latents_BTCHW.shape[1] < config.window:
+        raise InputError(
+            f"start latents {tuple(latents_BTCHW.shape)}, must be (B, 1 to {config.window - 1}, "
+            f"{', '.join(map(str, wanted))}). Is this the autoencoder of these weights?"
+        )
+
+
 class Sampler:
     """A batch of rollouts in latents; frame k is drawn from frames before it and actions to k.
 
@@ -50,11 +61,17 @@ class Sampler:
         self._frame = 0
         self._cache = self._new_cache()
 
-    def reset(self, latents_BCHW: Tensor) -> None:
-        """Begin from frame 0."""
-        self._past_latents = latents_BCHW[:, None].float()
-        self._past_actions = torch.zeros(len(latents_BCHW), 1, self._network.config.action_dim)
-        self._frame = 1
+    def reset(self, latents_BTCHW: Tensor) -> None:
+        """Begin from T known frames, usually one; nothing is said about what led to them.
+
+        Raises:
+            InputError: There are more than the window has room for.
+        """
+        require_room(latents_BTCHW, self._network.config)
+        batch, frames = latents_BTCHW.shape[:2]
+        self._past_latents = latents_BTCHW.float()
+        self._past_actions = torch.zeros(batch, frames, self._network.config.action_dim)
+        self._frame = frames
         self._cache = self._new_cache()
 
     @torch.no_grad()
