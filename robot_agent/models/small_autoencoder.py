@@ -35,26 +35,8 @@ class SmallAutoencoder(nn.Module):
         """Build an untrained network; `set_statistics` ends its training."""
         super().__init__()
         self.config = c = config or SmallAutoencoderConfig()
-        w = c.width
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, w, 4, stride=2, padding=1),
-            nn.SiLU(),
-            _Residual(w),
-            nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
-            _Residual(2 * w),
-            _Residual(2 * w),
-            nn.Conv2d(2 * w, c.latent_channels, 1),
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv2d(c.latent_channels, 2 * w, 3, padding=1),
-            _Residual(2 * w),
-            _Residual(2 * w),
-            nn.Conv2d(2 * w, 4 * w, 3, padding=1),
-            nn.PixelShuffle(2),
-            _Residual(w),
-            nn.Conv2d(w, 12, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
+        self.encoder = _encoder(c)
+        self.decoder = _decoder(c)
         self.mean: Tensor
         self.spread: Tensor
         self.register_buffer("mean", torch.zeros(c.latent_channels, 1, 1))
@@ -103,3 +85,30 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
+
+
+def _encoder(config: SmallAutoencoderConfig) -> nn.Sequential:
+    w = config.width
+    return nn.Sequential(
+        nn.Conv2d(3, w, 4, stride=2, padding=1),
+        nn.SiLU(),
+        _Residual(w),
+        nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+        _Residual(2 * w),
+        _Residual(2 * w),
+        nn.Conv2d(2 * w, config.latent_channels, 1),
+    )
+
+
+def _decoder(config: SmallAutoencoderConfig) -> nn.Sequential:
+    w = config.width
+    return nn.Sequential(
+        nn.Conv2d(config.latent_channels, 2 * w, 3, padding=1),
+        _Residual(2 * w),
+        _Residual(2 * w),
+        nn.Conv2d(2 * w, 4 * w, 3, padding=1),
+        nn.PixelShuffle(2),
+        _Residual(w),
+        nn.Conv2d(w, 12, 3, padding=1),
+        nn.PixelShuffle(2),
+    )

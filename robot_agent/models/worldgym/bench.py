@@ -53,9 +53,15 @@ class DitBenchConfig:
     frames: int = 5
     """Frames drawn by each sampler."""
     batches: tuple[int, ...] = (1, 2, 4)
-    contexts: tuple[int, ...] = (5, 10, 15)
+    contexts: tuple[int, ...] = (6, 10, 19)
     steps: tuple[int, ...] = (1, 2, 4)
     threads: int = 1
+
+    @property
+    def measurements(self) -> int:
+        """How often `on_result` is called."""
+        grown = len(self.batches) + len(self.contexts) + len(self.steps)
+        return len(self.samplers) + grown * ("ours" in self.samplers)
 
 
 Calls = list[tuple[int, float]]
@@ -108,11 +114,12 @@ def bench_dit(
     size = SIZES[config.size]
     largest = max(config.batches, default=1)
     require_memory(needed_bytes(size, config.precision, largest), f"model {config.size}")
-    if not config.frames < config.context <= size.window - 1:
-        raise ConfigError(
-            f"--context {config.context} must be over the {config.frames} frames drawn and at "
-            f"most {size.window - 1}. Change --context or --frames."
-        )
+    for context in (config.context, *config.contexts):
+        if not config.frames < context <= size.window - 1:
+            raise ConfigError(
+                f"a context of {context} frames must be over the {config.frames} drawn and at "
+                f"most {size.window - 1}. Change --context, --contexts or --frames."
+            )
     torch.manual_seed(seed)
     network = _random_network(size, _TYPES[config.precision])
     results: dict[str, Any] = {"model": config.size, "precision": config.precision}
