@@ -19,6 +19,8 @@ class Stage:
     """What a stage took."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of all threads; what a busy machine does not change."""
     peak_memory_mb: float = 0.0
     """Largest resident memory of the process during the stage."""
 
@@ -28,10 +30,15 @@ def measured() -> Iterator[Stage]:
     """Measure the block; where the system cannot forget a peak, the peak so far is told."""
     with suppress(OSError):  # not Linux: the peak of the process so far is an upper bound then
         _CLEAR.write_text(_RESET_PEAK, "ascii")
-    stage, watch = Stage(), Stopwatch()
+    stage, watch, spent = Stage(), Stopwatch(), _cpu_seconds()
     yield stage
-    stage.seconds = watch.seconds()
+    stage.seconds, stage.cpu_seconds = watch.seconds(), _cpu_seconds() - spent
     stage.peak_memory_mb = peak_memory_mb()
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def peak_memory_mb() -> float:

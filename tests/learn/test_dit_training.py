@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import save_file
 
 from robot_agent.cli import main
-from robot_agent.core.errors import InputError
+from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.learn.dit_pretraining import HORIZONS, ssim
 from robot_agent.learn.dit_training import (
     DitTrainingConfig,
@@ -18,8 +18,10 @@ from robot_agent.learn.dit_training import (
 )
 from robot_agent.learn.fit import FitConfig
 from robot_agent.models.small_autoencoder import PixelAutoencoder
+from robot_agent.models.worldgym.loading import load_imagination
 from robot_agent.models.worldgym.network import Dit, DitConfig
 from robot_agent.models.worldgym.schedule import LEVELS, add_noise, share_at, velocity
+from tests.contracts.worlds import observations
 
 SIZE = {"channels": 3, "latent_px": 8, "patch": 4, "embedding": 16, "depth": 1, "heads": 2}
 
@@ -119,6 +121,11 @@ def test_a_user_trains_it_and_compares_its_samplers(tmp_path, capsys):
     made = json.loads(capsys.readouterr().out)["results"]
     assert made["episodes"] == 6
     assert made["training"]["loss"] > 0.0
+    world = load_imagination(out, "pixels")
+    assert world.reset(observations(2)).shape == (2, 8, 8, 3)
+    assert world.step(np.zeros((2, 7))).shape == (2, 8, 8, 3)
+    with pytest.raises(ConfigError, match="autoencoder taesd3: needs the folder"):
+        load_imagination(out, "taesd3")
     words = ["world", "samplers", "--weights", str(out), "--data", str(data), "--json"]
     assert main([*words, "--episodes", "2"]) == 0
     samplers = json.loads(capsys.readouterr().out)["results"]["samplers"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from robot_agent.cli import main
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.models import memory
 from robot_agent.models.worldgym.checkpoint import load_network, read_weights
@@ -181,3 +182,22 @@ def test_too_little_memory_is_told_before_anything_starts(tmp_path):
     told.write_text("MemTotal: 8 kB\nMemAvailable:   2048 kB\n")
     assert memory.available_bytes(told) == 2048 * 1024
     memory.require_memory(10, "a little")
+
+
+def test_a_user_imports_a_checkpoint_and_reads_what_does_not_fit(tmp_path, capsys):
+    state = dict(small_network().state_dict())
+    source, out = saved(tmp_path, {"ema": state}), tmp_path / "out"
+    words = ["weights", "import", "--from", "worldgym", str(source), "--heads", "2"]
+    assert main([*words, "--out", str(out), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert results["written"] is True
+    assert results["network"]["embedding"] == 32
+    assert results["parameters"] == sum(v.numel() for v in state.values())
+    assert read_weights(out)[2]["source"] == "world.pt"
+    del state["x_proj.bias"]
+    saved(tmp_path, {"ema": state})
+    assert main([*words, "--out", str(tmp_path / "other")]) == 1
+    assert "x_proj.bias: missing, must be [32]" in capsys.readouterr().out
+    assert not (tmp_path / "other").exists()
+    assert main(words) == 2
+    assert "--out is missing" in capsys.readouterr().err

@@ -107,6 +107,8 @@ def test_finished_rollouts_leave_the_batch_and_the_others_do_not_notice(guidance
     sampler.keep([3, 1])
     rest = sampler.step(actions[[3, 1], 4:6])
     assert (rest - whole[[3, 1], 4:6]).abs().max() < 1e-4
+    for _ in range(2):
+        sampler.keep([])
 
 
 def test_the_same_seed_draws_the_same_and_another_seed_does_not():

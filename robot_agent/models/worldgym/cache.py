@@ -65,6 +65,8 @@ class FrameCache:
 
     def keep(self, rows: Sequence[int], batch: int) -> None:
         """Go on with these rows of a batch of `batch` only."""
+        if not batch:
+            return
         index = torch.tensor(list(rows), dtype=torch.long)
         for kept in (self._keys, self._values):
             for layer, tensor in kept.items():

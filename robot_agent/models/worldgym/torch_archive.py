@@ -33,6 +33,8 @@ _DTYPES = {
 }
 _TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
 _DICTIONARY = "collections OrderedDict"
+_LARGEST_PROGRAM = 64_000_000
+"""Bytes; the names of ten thousand tensors take one million."""
 _CONSTANTS = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _LITERALS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _IGNORED = {"PROTO", "FRAME", "STOP"}
@@ -75,8 +77,10 @@ class TorchArchive:
             self._zip = zipfile.ZipFile(path)
             name = next(n for n in self._zip.namelist() if n.endswith("/data.pkl"))
             self._prefix = name.removesuffix("data.pkl")
-            program = self._zip.read(name)
-            self.content: Any = _Interpreter().run(program)
+            size = self._zip.getinfo(name).file_size
+            if size > _LARGEST_PROGRAM:
+                raise ValueError(f"{size} bytes of names")
+            self.content: Any = _Interpreter().run(self._zip.read(name))
         except (OSError, zipfile.BadZipFile, StopIteration) as error:
             raise ConfigError(
                 f"{path}: is no whole torch checkpoint ({error!r}). Copy it again, or give the "
