@@ -91,7 +91,7 @@ def _up(arguments: argparse.Namespace) -> int:
     words += [f"store={arguments.store}"] if arguments.store else []
     words += [f"releases={arguments.releases}"] if arguments.releases else []
     options = config_of(AgentOptions, arguments, words)
-    ensure_releases(options.releases_folder)
+    ensure_releases(options.releases_folder, options.shipped)
     return up.run(options)
 
 

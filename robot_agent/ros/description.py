@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robot_agent.core.config import to_plain
+from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import params
+from robot_agent.sim.cells import cell_named
+from robot_agent.sim.household import scene_named
 
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
@@ -28,6 +32,12 @@ class AgentOptions:
     time_factor: float = 1.0
     camera_size_px: tuple[int, int] = (640, 480)
     camera_hz: float = 20.0
+
+    @property
+    def shipped(self) -> str:
+        """The shipped policy that knows the tasks of the simulated scene."""
+        is_table = not self.is_simulated or scene_named(self.scene).cell == "table"
+        return "tiny" if is_table else "tiny-twin"
 
     @property
     def store_folder(self) -> Path:
@@ -65,27 +75,12 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    width, height = options.camera_size_px
-    body = (
-        NodeProcess(
-            name="sim_world",
-            parameters={
-                "scene": options.scene,
-                "seed": options.seed,
-                "camera_width": width,
-                "camera_height": height,
-                "camera_hz": options.camera_hz,
-                **factor,
-            },
-        )
-        if options.is_simulated
-        else NodeProcess(
-            name="camera",
-            parameters={"width": width, "height": height},
-            is_lifecycle=True,
-        )
-    )
-    guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
+    guard = {
+        "limits_file": options.limits_file,
+        "limits": _cell_limits(options.scene) if options.is_simulated else "",
+        "latch_file": str(options.folder / "latch.json"),
+    }
+    policy = {"releases": releases, "shipped": options.shipped}
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -94,9 +89,35 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "is_simulated": options.is_simulated,
     }
     return (
-        body,
+        _body(options),
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
-        NodeProcess(name="policy", parameters={"releases": releases} | factor, is_lifecycle=True),
+        NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _body(options: AgentOptions) -> NodeProcess:
+    """Return what stands for arm and camera, or the camera alone."""
+    width, height = options.camera_size_px
+    if not options.is_simulated:
+        size = {"width": width, "height": height}
+        return NodeProcess(name="camera", parameters=size, is_lifecycle=True)
+    return NodeProcess(
+        name="sim_world",
+        parameters={
+            "scene": options.scene,
+            "seed": options.seed,
+            "camera_width": width,
+            "camera_height": height,
+            "camera_hz": options.camera_hz,
+            "time_factor": options.time_factor,
+        },
+    )
+
+
+def _cell_limits(scene: str) -> str:
+    """Return where the cell of a simulated scene differs from the guard's coded limits."""
+    ordinary = to_plain(GuardConfig())
+    limits = to_plain(cell_named(scene_named(scene).cell).guard)
+    return ";".join(f"{key}={value}" for key, value in limits.items() if value != ordinary[key])

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from robot_agent.core.config import load_config
+from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros.description import AgentOptions, processes
+from robot_agent.sim.cells import cell_named
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -53,9 +56,17 @@ def test_the_guard_comes_before_the_policy_and_after_the_body() -> None:
 
 
 def test_parameters_survive_the_command_line() -> None:
-    options = AgentOptions(folder=Path("a folder's name"), scene="off", time_factor=2.5)
+    options = AgentOptions(folder=Path("a folder's name"), limits_file="off", time_factor=2.5)
     words = processes(options)[0].arguments("wx250s")
-    assert "scene:='off'" in words
     assert "time_factor:=2.5" in words
     guard = processes(options)[1].arguments("wx250s")
+    assert "limits_file:='off'" in guard
     assert "latch_file:='a folder''s name/latch.json'" in guard
+
+
+@pytest.mark.parametrize(("scene", "cell"), [("home", "table"), ("drawer@real", "drawer")])
+def test_the_guard_has_the_limits_of_the_simulated_cell(scene: str, cell: str) -> None:
+    guard = {node.name: node for node in processes(AgentOptions(scene=scene))}["arm_guard"]
+    limits = [text for text in str(guard.parameters["limits"]).split(";") if text]
+    assert load_config(GuardConfig, (), limits) == cell_named(cell).guard
+    assert bool(limits) == (cell != "table")
