@@ -123,7 +123,7 @@ def test_the_samplers_ask_the_network_for_what_was_published_and_for_less(side_b
 
 def test_a_full_size_without_memory_is_refused_before_it_starts(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
-    with pytest.raises(ConfigError, match=r"model full: needs \d\.\d\d GB of memory, 1.00 GB"):
+    with pytest.raises(ConfigError, match=r"model full: needs \d+\.\d\d GB of memory, 1.00 GB"):
         worldgym_bench.bench_dit(worldgym_bench.DitBenchConfig(size="full"))
 
 

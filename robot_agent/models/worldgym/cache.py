@@ -36,14 +36,16 @@ class FrameCache:
         self._frames_S = torch.full((slots,), -1, dtype=torch.long)
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
-        self._slots_T = torch.zeros(0, dtype=torch.long)
+        self._slots: slice | Tensor = slice(0, 0)
         self._used = 0
 
     def begin(self, first: int, count: int) -> Tensor | None:
         """Make room for frames first .. first + count - 1; return who sees whom, None for all."""
         frames_T = torch.arange(first, first + count)
-        self._slots_T = frames_T % len(self._frames_S)
-        self._frames_S[self._slots_T] = frames_T
+        slots_T = frames_T % len(self._frames_S)
+        start, is_wrapped = int(slots_T[0]), bool(slots_T[-1] < slots_T[0])
+        self._slots = slots_T if is_wrapped else slice(start, start + count)  # a slice is faster
+        self._frames_S[self._slots] = frames_T
         self._used = min(len(self._frames_S), max(self._used, first + count))
         frames_S = self._frames_S[: self._used]
         if not self._is_causal:
@@ -59,8 +61,8 @@ class FrameCache:
             self._keys[layer] = keys_NhTD.new_zeros(shape)
             self._values[layer] = values_NhTD.new_zeros(shape)
         keys, values = self._keys[layer], self._values[layer]
-        keys[:, :, self._slots_T] = keys_NhTD
-        values[:, :, self._slots_T] = values_NhTD
+        keys[:, :, self._slots] = keys_NhTD
+        values[:, :, self._slots] = values_NhTD
         return keys[:, :, : self._used], values[:, :, : self._used]
 
     def keep(self, rows: Sequence[int], batch: int) -> None:
