@@ -8,6 +8,8 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    calibrate,
+    camera,
     demo,
     demos,
     doctor,
@@ -41,7 +43,9 @@ def parser() -> Parser:
         demos,
         training,
         evaluate,
+        camera,
         bench,
+        calibrate,
     ):
         group.register(commands)
     return made

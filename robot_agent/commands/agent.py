@@ -1,6 +1,7 @@
 """`up`, `run` and `adapt`: start the nodes, run a task, adapt to a scene."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,18 +99,24 @@ def _up(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     _require_known(arguments)
     from robot_agent.ros.client import AgentClient
+    from robot_agent.ros.episodes import EpisodeOrder
 
+    order = EpisodeOrder(
+        instruction=arguments.instruction,
+        seed=arguments.seed,
+        max_steps=arguments.max_steps,
+        scene=arguments.scene,
+        is_simulated=not arguments.robot,
+        is_recorded=not arguments.no_record,
+        judge=_ask if arguments.robot and sys.stdin.isatty() else None,
+    )
     with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
-        report = client.run_task(
-            arguments.instruction,
-            seed=arguments.seed,
-            max_steps=arguments.max_steps,
-            scene=arguments.scene,
-            is_simulated=not arguments.robot,
-            is_recorded=not arguments.no_record,
-            is_cancelled=asked.is_set,
-        )
+        if client.episodes.repeats_start():
+            sys.stderr.write(
+                "The second of a pair: put everything back as it was the last time.\n"
+            )
+        report = client.episodes.run(order, asked.is_set)
     results = {"instruction": arguments.instruction, **vars(report)}
     show(
         "run",
@@ -119,6 +126,13 @@ def _run(arguments: argparse.Namespace) -> int:
         tables=[table("Episode", ("what", "value"), results.items())],
     )
     return 0 if report.outcome != "abort" else 1
+
+
+def _ask() -> str:
+    """Ask the person at the robot how an episode ended; what is not said stays unknown."""
+    sys.stderr.write("Did the robot do it? y, n, or Enter when you cannot say: ")
+    words = sys.stdin.readline().strip().lower()
+    return {"y": "success", "n": "failure"}.get(words[:1], "unknown")
 
 
 def _adapt(arguments: argparse.Namespace) -> int:

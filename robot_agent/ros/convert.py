@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from robot_agent_interfaces.msg import ActionProposal
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import FloatArray, ImageArray, Proposal, require_array
-from robot_agent.core.wx250s import FINGER_NAMES, JOINT_NAMES, opening_from_finger
+from robot_agent.core.wx250s import (
+    FINGER_NAMES,
+    GRIPPER_NAME,
+    JOINT_NAMES,
+    opening_from_finger,
+)
 from robot_agent.ros import topics
 
 _SECOND_NS = 1_000_000_000
@@ -44,7 +50,7 @@ def to_image(image_hwc: ImageArray, stamp_ns: int) -> Any:
     return message
 
 
-def from_image(message: Any) -> ImageArray:
+def from_image(message: Any, topic: str = topics.CAMERA_IMAGE) -> ImageArray:
     """Return RGB (H, W, 3) uint8 of an rgb8 or bgr8 Image; a view where that is possible.
 
     Raises:
@@ -52,18 +58,30 @@ def from_image(message: Any) -> ImageArray:
     """
     if message.encoding not in ("rgb8", "bgr8"):
         raise InputError(
-            f"{topics.CAMERA_IMAGE}: encoding is '{message.encoding}', must be rgb8 or bgr8. "
+            f"{topic}: encoding is '{message.encoding}', must be rgb8 or bgr8. "
             f"Check the camera's colour profile."
         )
     rows, row_bytes = int(message.height), int(message.step)
     pixels = np.frombuffer(message.data, np.uint8)
     if pixels.size != rows * row_bytes or row_bytes < 3 * message.width or rows == 0:
         raise InputError(
-            f"{topics.CAMERA_IMAGE}: {pixels.size} bytes do not make {message.width}x{rows} "
+            f"{topic}: {pixels.size} bytes do not make {message.width}x{rows} "
             f"pixels with rows of {row_bytes} bytes. Check what publishes it."
         )
     image = pixels.reshape(rows, row_bytes)[:, : 3 * message.width].reshape(rows, -1, 3)
     return image if message.encoding == "rgb8" else image[:, :, ::-1].copy()
+
+
+def to_depth(depth_mm: NDArray[np.uint16], stamp_ns: int) -> Any:
+    """Return a 16UC1 Image message of distances (H, W) [mm], as realsense2_camera sends them."""
+    require_array("depth_mm", depth_mm, (None, None), np.uint16)
+    message = Image(encoding="16UC1", is_bigendian=0)
+    message.height, message.width = depth_mm.shape
+    message.step = 2 * message.width
+    message.header.frame_id = topics.CAMERA_FRAME
+    message.header.stamp = to_stamp(stamp_ns)
+    message.data = array.array("B", np.ascontiguousarray(depth_mm, "<u2").tobytes())
+    return message
 
 
 def to_camera_info(width: int, height: int, intrinsics: FloatArray, stamp_ns: int) -> Any:
@@ -109,6 +127,18 @@ def joints_from(message: Any) -> tuple[FloatArray, FloatArray, float]:
     return joints, np.array(velocities, np.float64), opening
 
 
+def efforts_from(message: Any) -> FloatArray | None:
+    """Return the efforts (7,) [mA] of joints and gripper; None where the driver tells none.
+
+    All zeros are no efforts: a servo that holds an arm up always draws some current.
+    """
+    names, efforts = list(message.name), list(message.effort)
+    wanted = (*JOINT_NAMES, GRIPPER_NAME)
+    if len(efforts) != len(names) or not set(wanted) <= set(names) or not any(efforts):
+        return None
+    return np.array([efforts[names.index(name)] for name in wanted], np.float64)
+
+
 def to_proposal(proposal: Proposal) -> Any:
     """Return the message of a proposal."""
     return ActionProposal(
@@ -118,6 +148,7 @@ def to_proposal(proposal: Proposal) -> Any:
         chunk_id=proposal.chunk_id,
         index=proposal.index,
         sequence=proposal.sequence,
+        speed=float(proposal.speed),
         action=[float(value) for value in np.asarray(proposal.action).reshape(-1)],
     )
 
@@ -132,4 +163,5 @@ def from_proposal(message: Any) -> Proposal:
         sequence=int(message.sequence),
         stamp_ns=int(message.stamp_ns),
         deadline_ns=int(message.deadline_ns),
+        speed=float(message.speed),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from robot_agent.core.config import to_plain
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import params
+from robot_agent.ros.calibrations import SIMULATED
 from robot_agent.sim.cells import cell_named
 from robot_agent.sim.household import scene_named
 
@@ -27,6 +28,12 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    calibration: Path = Path("calibration")
+    """Calibrations of the real robot; without them no episode is recorded there."""
+    camera_serial: str = ""
+    """Serial number of the real camera; empty takes any."""
+    promotion_file: str = ""
+    """YAML of PromotionConfig: what new weights must show before they stay."""
     scene: str = "home"
     seed: int = 0
     time_factor: float = 1.0
@@ -75,13 +82,13 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    guard = {
-        "limits_file": options.limits_file,
-        "limits": _cell_limits(options.scene) if options.is_simulated else "",
-        "latch_file": str(options.folder / "latch.json"),
+    guard = _guard_parameters(options)
+    policy = {
+        "releases": releases,
+        "shipped": options.shipped,
+        "is_simulated": options.is_simulated,
+        "promotion_file": options.promotion_file,
     }
-    policy = {"releases": releases, "shipped": options.shipped}
-    recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
         "store": store,
@@ -92,17 +99,36 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         _body(options),
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
         NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
-        NodeProcess(name="recorder", parameters=recorder | factor),
+        NodeProcess(name="recorder", parameters=_recorder_parameters(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
+
+
+def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "limits_file": options.limits_file,
+        "limits": _cell_limits(options.scene) if options.is_simulated else "",
+        "latch_file": str(options.folder / "latch.json"),
+        "driver": "simulated" if options.is_simulated else "xs_sdk",
+    }
+
+
+def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "store": str(options.store_folder),
+        "captures": str(options.folder / "captures"),
+        "calibration": SIMULATED if options.is_simulated else str(options.calibration),
+        "robot": options.namespace,
+        "camera_serial": options.camera_serial,
+    }
 
 
 def _body(options: AgentOptions) -> NodeProcess:
     """Return what stands for arm and camera, or the camera alone."""
     width, height = options.camera_size_px
     if not options.is_simulated:
-        size = {"width": width, "height": height}
-        return NodeProcess(name="camera", parameters=size, is_lifecycle=True)
+        lens = {"width": width, "height": height, "serial": options.camera_serial}
+        return NodeProcess(name="camera", parameters=lens, is_lifecycle=True)
     return NodeProcess(
         name="sim_world",
         parameters={

@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "store": ("", "Episode store; empty is FOLDER/episodes."),
     "releases": ("", "Release registry; empty is FOLDER/releases."),
     "limits_file": ("", "YAML of the guard's limits; empty keeps the coded ones."),
+    "promotion_file": ("", "YAML of what new weights must show; empty keeps the coded values."),
 }
 _SIM_ARGUMENTS = {
     "scene": ("home", "Simulated scene."),
@@ -63,6 +64,7 @@ def options_from(values: dict[str, str], *, is_simulated: bool) -> AgentOptions:
         store=Path(values["store"]) if values["store"] else None,
         releases=Path(values["releases"]) if values["releases"] else None,
         limits_file=values["limits_file"],
+        promotion_file=values["promotion_file"],
         scene=values.get("scene", "home"),
         seed=int(values.get("seed", "0")),
         time_factor=float(values.get("time_factor", "1.0")),

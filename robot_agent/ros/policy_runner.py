@@ -5,7 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import Future as WorkerFuture
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WorkerTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from robot_agent.act.executor import HEARTBEAT_NS, PERIOD_NS, Numbering, StepExecutor
 from robot_agent.act.loop import EpisodeTask, run_episode
@@ -42,6 +43,23 @@ class RunnerStatus:
     late_steps: int = 0
 
 
+class Witness(Protocol):
+    """Hears of every episode and inference, and says how fast weights may act."""
+
+    @property
+    def speed(self) -> float:
+        """Share of the ordinary speed limits for what is proposed now."""
+
+    def begin_episode(self, task: EpisodeTask) -> None:
+        """Take note before the first boundary; may change which weights act."""
+
+    def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
+        """Take note of an inference; must not wait."""
+
+    def end_episode(self) -> None:
+        """Take note after the last proposal."""
+
+
 class PolicyRunner:
     """One episode at a time, in the thread that calls `run`."""
 
@@ -55,8 +73,10 @@ class PolicyRunner:
         send: Callable[[Proposal], None],
         heartbeat: Callable[[], None],
         why_not: Callable[[], str],
+        witness: Witness,
     ) -> None:
         """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing."""
+        self._witness = witness
         self.slot, self.status = slot, RunnerStatus()
         self._pairing, self._clock, self._config = pairing, clock, config
         self._send, self._heartbeat, self._why_not = send, heartbeat, why_not
@@ -107,6 +127,7 @@ class PolicyRunner:
 
         try:
             self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+            self._witness.begin_episode(task)
             self._pairing.clear()  # what was seen before the episode does not count in it
             run_episode(
                 self,
@@ -122,6 +143,7 @@ class PolicyRunner:
             reason[0] = str(error)
         finally:
             self.status.instruction = ""
+            self._witness.end_episode()
             self.slot.swap_at_boundary()  # an offer that came during the last chunk
             self._lock.release()
         return steps[0], reason[0]
@@ -151,6 +173,11 @@ class PolicyRunner:
         """Return why the episode must end: the guard, or a camera that stopped or froze."""
         if self._pairing.is_frozen:
             return "camera: the same picture keeps coming while the arm moves. Check the camera."
+        if self._pairing.is_skewed(self._clock.now_ns()):
+            return (
+                "camera and joints: their stamps are farther apart than an observation may be. "
+                "Measure the camera's latency_s, or restart the one that lags."
+            )
         age_s = self._image_age_s()
         if self._steps.end_ns >= self._begin_ns and age_s > self._config.max_image_age_s:
             return str(StaleObservationError("camera", age_s, self._config.max_image_age_s))
@@ -176,7 +203,9 @@ class PolicyRunner:
                     f"{policy.version}: inference took {taken_s:.1f} s, limit "
                     f"{self._config.max_hang_s:.1f} s. Roll back the weights."
                 )
-        self.status.inference_ms = watch.seconds() * 1e3
+        seconds = watch.seconds()
+        self._witness.saw(observation, chunk, seconds)
+        self.status.inference_ms = seconds * 1e3
         self.status.chunks += 1
         return chunk
 
@@ -190,7 +219,7 @@ class PolicyRunner:
         self._last_end_ns = proposal.deadline_ns
         self.status.late_steps += sum(late > PERIOD_NS // 10 for late in self._steps.late_ns)
         self._steps.late_ns.clear()
-        self._send(proposal)
+        self._send(replace(proposal, speed=self._witness.speed))
 
     _last_end_ns = 0
 

@@ -24,6 +24,7 @@ NAMES = {
     "transport profile",
     "shipped weights",
     "camera",
+    "camera health",
 }
 
 
