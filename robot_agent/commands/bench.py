@@ -27,6 +27,8 @@ _LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
 
 def register(commands: "Commands") -> None:
     """Add the group."""
+    from robot_agent.commands import bench_imagine
+
     group = add_group(commands, "bench", "measure this machine")
     control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
     control.add_argument("--seconds", type=number(1, 3600, "s"), default=20.0, help="of each")
@@ -34,10 +36,7 @@ def register(commands: "Commands") -> None:
     policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
     policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
-    imagine = add_command(group, "imagine", "frames per second of the world model", _imagine)
-    imagine.add_argument("--batch", type=wholes(1, 4096), default=(1, 8, 32, 64), metavar="N,N")
-    imagine.add_argument("--steps", type=wholes(1, 1000), default=(5, 30), metavar="N,N")
-    imagine.add_argument("--threads", type=whole(1, 256), default=1)
+    bench_imagine.register(group)
     sim = add_command(group, "sim", "control steps per second of the simulator", _sim)
     sim.add_argument("--scene", default="home", help="for example kitchen, or home@real")
     sim.add_argument("--seconds", type=number(0.1, 3600, "s"), default=10.0, help="of each")
@@ -52,7 +51,7 @@ def register(commands: "Commands") -> None:
     bench_camera.add(group)
     _register_swap(group)
     add_json(control)
-    for parser in (policy, imagine, sim, delta):
+    for parser in (policy, sim, delta):
         add_seed(parser)
         add_json(parser)
 
@@ -83,7 +82,7 @@ def _control(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"--conditions: '{unknown[0]}' is unknown. Choose from: {', '.join(PROGRAMS)}."
         )
-    with _steps("bench control", len(conditions)) as on_condition:
+    with steps("bench control", len(conditions)) as on_condition:
         results = bench_control(arguments.seconds, conditions, on_condition=on_condition)
     rows = [_lateness(name, entry) for name, entry in results.items()]
     shown = table("Ticks of the guard at 50 Hz", ("condition", *_LATENESS), rows)
@@ -94,7 +93,7 @@ def _control(arguments: argparse.Namespace) -> int:
 def _swap(arguments: argparse.Namespace) -> int:
     from robot_agent.ros.bench_swap import SwapOptions, bench_swap
 
-    with _steps("bench swap", 3 if arguments.lerobot_swaps else 2) as on_run:
+    with steps("bench swap", 3 if arguments.lerobot_swaps else 2) as on_run:
         results = bench_swap(
             arguments.swaps,
             arguments.size_mb,
@@ -152,7 +151,7 @@ def _policy(arguments: argparse.Namespace) -> int:
     from robot_agent.models.bench import bench_policy
     from robot_agent.models.tiny_team import INSTRUCTIONS
 
-    with _steps("bench policy", 4 * len(arguments.threads)) as on_result:
+    with steps("bench policy", 4 * len(arguments.threads)) as on_result:
         backends = bench_policy(
             load_team().policy,
             INSTRUCTIONS,
@@ -173,31 +172,11 @@ def _policy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _imagine(arguments: argparse.Namespace) -> int:
-    from robot_agent.compose import load_team
-    from robot_agent.models.bench import bench_imagination
-
-    with _steps("bench imagine", len(arguments.batch)) as on_result:
-        results = bench_imagination(
-            load_team().worlds[0],
-            seed=arguments.seed,
-            batches=arguments.batch,
-            steps=arguments.steps,
-            threads=arguments.threads,
-            on_result=on_result,
-        )
-    results["notes"] = ["the published model is not in this program yet: no `published`"]
-    columns = ("batch", *(f"frames/s at {n} steps" for n in sorted(arguments.steps)))
-    rows = [(batch, *entry["by_steps"].values()) for batch, entry in results["by_batch"].items()]
-    _show("bench imagine", results, arguments, table("Tiny world model", columns, rows))
-    return 0
-
-
 def _sim(arguments: argparse.Namespace) -> int:
     from robot_agent.sim.bench import bench_sim
     from robot_agent.sim.household import scene_named
 
-    with _steps("bench sim", 2) as on_result:
+    with steps("bench sim", 2) as on_result:
         results = bench_sim(
             scene_named(arguments.scene),
             seconds=arguments.seconds,
@@ -219,7 +198,7 @@ def _sim(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _steps(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def steps(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar that moves with each result."""
     count = itertools.count(1)
     with progress(title) as say:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_agent.commands.dit import add_family, register_samplers, train_dit
 from robot_agent.commands.options import (
     add_command,
     add_config,
@@ -45,11 +46,13 @@ def register(commands: "Commands") -> None:
             train.add_argument("--held-out", type=Path, help="recording to measure with")
         if name == "world":
             train.add_argument("--init", type=Path, help="weights to go on from")
+            add_family(train)
         train.add_argument("--out", type=Path, required=True, help="weights to write")
         train.set_defaults(network=name, held_out=None, init=None)
         add_seed(train)
         add_config(train)
         add_json(train)
+    register_samplers(world)
     finetune = add_command(world, "finetune", "adapt the world model to real clips", _finetune)
     finetune.add_argument("--clips", type=Path, required=True, help="folder of NNN.mp4, NNN.npz")
     finetune.add_argument("--out", type=Path, default=_FINETUNED, help="folder for the weights")
@@ -67,6 +70,8 @@ def _train(arguments: argparse.Namespace) -> int:
         )
     if arguments.held_out is not None:
         existing_file(arguments.held_out, "a recording", _COLLECT)
+    if getattr(arguments, "family", "") == "dit":
+        return train_dit(arguments, data[0])
     from robot_agent.learn import pretraining
 
     config = config_of(pretraining.PretrainingConfig, arguments)

@@ -15,6 +15,7 @@ from robot_agent.commands.options import (
 )
 from robot_agent.commands.output import show, table
 from robot_agent.commands.weights import keyring_path, open_registry, require_known
+from robot_agent.commands.weights_foreign import add_foreign, import_foreign
 from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def register(group: "Commands") -> None:
     out.add_argument("label", help="label of a release that is here")
     out.add_argument("--out", type=Path, required=True, help="file to write, a plain tar")
     out.add_argument("--base", default="", help="send only what changed from this release")
-    take = add_command(group, "import", "take in an exported file or a bundle's folder", _import)
+    take = add_command(group, "import", "take in an export, a bundle or a checkpoint", _import)
     take.add_argument("source", type=Path, help="file or folder")
     take.add_argument("--factory", action="store_true", help="it becomes the factory release")
+    add_foreign(take)
     gate = add_command(group, "gate", "check a release that was taken in", _gate)
     gate.add_argument("label", help="label of a VERIFIED release")
     veto = add_command(group, "veto", "stop a release that is not GOOD yet", _veto)
@@ -104,6 +106,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    if arguments.family is not None:
+        return import_foreign(arguments)
     from robot_agent.release.signing import load_keyring
     from robot_agent.release.transfer import import_release
 

@@ -1,8 +1,7 @@
 """How fast the tiny policy answers, by backend, and the tiny world imagines, by batch."""
 
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from robot_agent.core.clock import timed
 from robot_agent.core.types import ImageArray, Observation
 from robot_agent.core.wx250s import NEUTRAL_RAD
 from robot_agent.models.onnx_policy import OnnxLogits, Precision, export_policy
+from robot_agent.models.peak import torch_threads
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_vla import MODEL_SIZE_PX, ActionLogits, TinyVla
@@ -69,7 +69,7 @@ def bench_policy(
     exported = _exported(network, images)
     results = {}
     for count in threads:
-        with _torch_threads(count):
+        with torch_threads(count):
             for name, backend in _backends(network, exported, count).items():
                 policy = TinyVla(backend, instructions, version="bench")
                 policy.reset(instructions[0], seed)
@@ -101,7 +101,7 @@ def bench_imagination(
     rng = np.random.default_rng(seed)
     imagination = TinyImagination(world)
     by_batch: dict[str, Any] = {}
-    with _torch_threads(threads):
+    with torch_threads(threads):
         for batch in batches:
             _rollout_fps(imagination, batch, 2, rng)
             speeds = {str(n): _rollout_fps(imagination, batch, n, rng) for n in sorted(steps)}
@@ -169,13 +169,3 @@ def _rollout_fps(
         for action in actions:
             imagination.step(action)
     return batch * steps / seconds[0]
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

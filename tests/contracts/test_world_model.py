@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from robot_agent.core.errors import InputError
+from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.models.worldgym.imagination import DitImagination, ImaginationConfig
+from robot_agent.models.worldgym.network import Dit, DitConfig
+from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
 from tests.contracts.worlds import CountingWorld, counting_action, observations
 
 
@@ -18,9 +22,23 @@ def untrained_imagination():
     return TinyImagination(network)
 
 
+def untrained_dit_imagination():
+    torch.manual_seed(5)
+    network = Dit(DitConfig(channels=3, latent_px=64, patch=16, embedding=32, depth=2, heads=2))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.1)
+    sampler = Sampler(network, SamplerConfig(steps=1, chunk=2))
+    return DitImagination(sampler, PixelAutoencoder(), ImaginationConfig(picture_px=64))
+
+
 @pytest.fixture(
-    params=[untrained_imagination, lambda: CountingWorld(strict=False)],
-    ids=["TinyImagination", "CountingWorld"],
+    params=[
+        untrained_imagination,
+        untrained_dit_imagination,
+        lambda: CountingWorld(strict=False),
+    ],
+    ids=["TinyImagination", "DitImagination", "CountingWorld"],
 )
 def make_world(request):
     return request.param
@@ -97,8 +115,9 @@ def test_actions_of_another_kind_are_refused(make_world, actions):
     assert np.isfinite(first).all()
 
 
-def test_the_message_of_a_wrong_scale_names_value_limit_and_remedy():
-    world = untrained_imagination()
+@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+def test_the_message_of_a_wrong_scale_names_value_limit_and_remedy(make):
+    world = make()
     world.reset(observations(1))
     with pytest.raises(InputError) as refused:
         world.step(np.full((1, 7), 12.0))
@@ -108,20 +127,22 @@ def test_the_message_of_a_wrong_scale_names_value_limit_and_remedy():
     )
 
 
-def test_the_order_of_the_batch_does_not_matter_to_the_imagination():
+@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+def test_the_order_of_the_batch_does_not_matter_to_the_imagination(make):
     seen, actions = observations(3), some_actions(3, 3)
     order = [2, 0, 1]
-    whole = roll(untrained_imagination(), seen, actions)
-    turned = roll(untrained_imagination(), [seen[i] for i in order], actions[:, order])
+    whole = roll(make(), seen, actions)
+    turned = roll(make(), [seen[i] for i in order], actions[:, order])
     assert np.abs(whole[:, order].astype(int) - turned.astype(int)).max() <= 2
 
 
-def test_an_action_changes_the_very_next_frame_of_its_own_rollout():
+@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+def test_an_action_changes_the_very_next_frame_of_its_own_rollout(make):
     seen, actions = observations(2), some_actions(2, 2)
     changed = actions.copy()
     changed[1, 0] = -0.05
     changed[1, 0, :3] = 0.05
-    before, after = (roll(untrained_imagination(), seen, a) for a in (actions, changed))
+    before, after = (roll(make(), seen, a) for a in (actions, changed))
     assert np.array_equal(before[1], after[1])
     assert not np.array_equal(before[2, 0], after[2, 0])
     assert np.array_equal(before[2, 1], after[2, 1])

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from robot_agent.models import bench, onnx_policy
+from robot_agent.core.errors import ConfigError
+from robot_agent.models import bench, memory, onnx_policy
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
+from robot_agent.models.worldgym import bench as worldgym_bench
+from robot_agent.models.worldgym.network import DitConfig
 
 
 def test_every_backend_is_measured_at_every_number_of_threads(monkeypatch):
@@ -79,3 +82,54 @@ def _clock(seconds):
         into.append(next(seconds))
 
     return timed
+
+
+@pytest.fixture(scope="module")
+def side_by_side():
+    config = worldgym_bench.DitBenchConfig(
+        frames=2, context=4, batches=(1, 2), contexts=(3, 5), steps=(1, 2), precision="float32"
+    )
+    heard: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        size = DitConfig(channels=8, latent_px=4, embedding=16, depth=1, heads=2, window=8)
+        patch.setattr(worldgym_bench, "SIZES", {"tiny": size})
+        results = worldgym_bench.bench_dit(config, on_result=heard.append)
+    assert len(heard) == config.measurements
+    return results
+
+
+def test_both_samplers_are_measured_side_by_side_with_growth(side_by_side):
+    for name in ("published", "ours"):
+        assert side_by_side[name]["fps"] > 0.0
+        for stage in ("denoise", "decode"):
+            taken = side_by_side[name]["stages"][stage]
+            assert taken["ms_per_frame"] > 0.0
+            assert taken["peak_memory_mb"] > 50.0
+    ratio = side_by_side["ours"]["fps"] / side_by_side["published"]["fps"]
+    assert side_by_side["ratio"] == pytest.approx(ratio)
+    assert set(side_by_side["by_batch"]) == set(side_by_side["by_steps"]) == {"1", "2"}
+    assert set(side_by_side["by_context"]) == {"3", "5"}
+
+
+def test_the_samplers_ask_the_network_for_what_was_published_and_for_less(side_by_side):
+    """Two frames after four: per frame 2 calls of five frames and 18 of one; ours is one call."""
+    calls = {
+        name: {frames: entry["calls"] for frames, entry in side_by_side[name]["calls"].items()}
+        for name in ("published", "ours")
+    }
+    assert calls["published"] == {"1 frames": 36, "5 frames": 4}
+    assert calls["ours"] == {"4 frames": 1}
+
+
+def test_a_full_size_without_memory_is_refused_before_it_starts(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
+    with pytest.raises(ConfigError, match=r"model full: needs \d+\.\d\d GB of memory, 1.00 GB"):
+        worldgym_bench.bench_dit(worldgym_bench.DitBenchConfig(size="full"))
+
+
+def test_the_memory_told_beforehand_covers_the_weights_twice_over_no_more():
+    size = worldgym_bench.SIZES["full"]
+    half, full = (worldgym_bench.needed_bytes(size, p, 1) for p in ("bfloat16", "float32"))
+    assert 1.2e9 < half < full
+    assert 2.4e9 < full < 7e9
+    assert worldgym_bench.needed_bytes(size, "float32", 8) > full + 7 * 0.6e9

@@ -1,0 +1,1 @@
+"""The published video world model (WorldGym): network, samplers, checkpoint, imagination."""
