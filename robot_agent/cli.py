@@ -14,6 +14,7 @@ from robot_agent.commands import (
     episodes,
     evaluate,
     scenes,
+    teleop,
     training,
     weights,
 )
@@ -34,6 +35,7 @@ def parser() -> Parser:
     for group in (
         demo,
         agent,
+        teleop,
         doctor,
         episodes,
         weights,

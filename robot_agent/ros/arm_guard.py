@@ -26,18 +26,18 @@ from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import SafeAction
 from robot_agent.guard import latch
-from robot_agent.guard.limits import GuardConfig
+from robot_agent.guard.limits import GuardConfig, to_ns
+from robot_agent.guard.operators import Heard, hear
 from robot_agent.guard.state import (
     GuardInputs,
     Measured,
-    OperatorInput,
     ResetRequest,
 )
 from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, Diagnostics, Report
-from robot_agent.ros.guard_message import guard_message, guard_report
+from robot_agent.ros.guard_message import control_words, guard_message, guard_report
 from robot_agent.ros.guard_thread import GuardThread
 from robot_agent.ros.params import setting
 
@@ -74,6 +74,8 @@ class ArmGuardNode(LifecycleNode):
         self._published: tuple[Any, ...] = ()
         self._published_ns = 0
         self._gripper_pwm, self._gripper_age = 0.0, 5
+        self._heard: Heard = {}
+        self._operator_age_ns, self._said = 0, ""
         self._state = self.create_publisher(GuardState, topics.GUARD_STATE, topics.STATE)
         self._waiting = ReentrantCallbackGroup()
         self.create_service(Trigger, topics.GUARD_STOP, self._on_stop_service)
@@ -94,6 +96,7 @@ class ArmGuardNode(LifecycleNode):
         except RobotAgentError as error:
             self.get_logger().error(str(error))
             return _FAILURE
+        self._heard, self._operator_age_ns = {}, to_ns(limits.max_deadman_age_s)
         self._guard = GuardThread(
             limits,
             self._time,
@@ -192,14 +195,9 @@ class ArmGuardNode(LifecycleNode):
         self._store(proposal=convert.from_proposal(message))
 
     def _on_operator(self, message: Any) -> None:
-        delta = np.array(message.delta, np.float64) if len(message.delta) else np.zeros(6)
-        received_ns = min(int(message.stamp_ns), self._time.now_ns())
-        operator = OperatorInput(
-            delta=delta,
-            gripper=float(message.gripper),
-            deadman=bool(message.deadman),
-            stamp_ns=received_ns,
-            source=message.source or "operator",
+        now_ns = self._time.now_ns()
+        self._heard, operator = hear(
+            self._heard, convert.from_operator(message, now_ns), now_ns, self._operator_age_ns
         )
         self._store(operator=operator)
         if message.event == "stop":
@@ -276,6 +274,9 @@ class ArmGuardNode(LifecycleNode):
                 message.late_ticks = self._guard.lateness.late_ticks
                 message.starved = self._guard.starved_ticks
             self._state.publish(message)
+            if (words := control_words(state, inputs)) != self._said:
+                self._said = words
+                self.get_logger().info(words)
 
     def _report(self) -> Report:
         guard = self._guard

@@ -56,17 +56,36 @@ def claim(namespace: str, domain: int) -> IO[bytes]:
     Raises:
         ArmFaultError: An agent of another supervisor, also of another folder, runs there.
     """
+    return _lock(
+        f"{namespace.strip('/').replace('/', '.')}_{domain}",
+        f"an agent runs already in namespace {namespace} of ROS domain {domain}, must not: "
+        f"two would command one arm. End the other, or simulate in another ROS_DOMAIN_ID.",
+    )
+
+
+def claim_device(namespace: str, source: str) -> IO[bytes]:
+    """Return a locked file that says: the operator's device of this name is ours.
+
+    Raises:
+        ArmFaultError: Another process reads a device of this name for this robot.
+    """
+    domain = domain_id()
+    return _lock(
+        f"{namespace.strip('/').replace('/', '.')}_{domain}_{source.replace('/', '.')}",
+        f"a device '{source}' operates namespace {namespace} of ROS domain {domain} already: two "
+        f"of one name cannot be told apart. End the other, or give this one another source.",
+    )
+
+
+def _lock(name: str, refusal: str) -> IO[bytes]:
     folder = Path(tempfile.gettempdir()) / f"robot_agent_{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = (folder / f"{namespace.strip('/').replace('/', '.')}_{domain}.lock").open("ab")
+    file = (folder / f"{name}.lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise ArmFaultError(
-            f"an agent runs already in namespace {namespace} of ROS domain {domain}, must not: "
-            f"two would command one arm. End the other, or simulate in another ROS_DOMAIN_ID."
-        ) from error
+        raise ArmFaultError(refusal) from error
     return file
 
 

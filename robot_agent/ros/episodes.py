@@ -12,6 +12,7 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
+from robot_agent.ros.judgements import JUDGEMENTS
 from robot_agent.sim.tasks import task_of
 
 _PAUSE = threading.Event()
@@ -42,6 +43,8 @@ class EpisodeReport:
     steps: int
     weights_version: str
     message: str
+    is_to_repeat: bool = False
+    """The operator threw it away to record it anew."""
 
 
 class EpisodeCalls:
@@ -73,15 +76,21 @@ class EpisodeCalls:
             result, is_success = self._run_task(order, is_cancelled, on_step)
         finally:
             outcome = self._outcome(order, result, is_success)
-            episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
+            episode_id, note = self._end(order, outcome, result) if order.is_recorded else ("", "")
         assert result is not None
+        is_to_repeat = result.outcome == "re_record"
         if outcome in ("success", "failure"):
             self._prove(str(result.weights_version))
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
         return EpisodeReport(
-            episode_id, outcome, int(result.steps), str(result.weights_version), message
+            "" if outcome == "discard" else episode_id,
+            "abort" if outcome == "discard" else outcome,
+            int(result.steps),
+            str(result.weights_version),
+            message,
+            is_to_repeat,
         )
 
     def revive_simulation(self) -> bool:
@@ -136,8 +145,10 @@ class EpisodeCalls:
         if not answer.success:
             raise ArmFaultError(f"{topics.EPISODE_START}: {answer.message}")
 
-    def _end(self, order: EpisodeOrder, outcome: str) -> tuple[str, str]:
+    def _end(self, order: EpisodeOrder, outcome: str, result: Any) -> tuple[str, str]:
         judge = "sim" if order.is_simulated and outcome in ("success", "failure") else ""
+        if result is not None and result.outcome in JUDGEMENTS:
+            judge = "operator"
         answer = self._calls.call(
             topics.EPISODE_END, timeout_s=30.0, outcome=outcome, judged_by=judge
         )
@@ -194,6 +205,8 @@ class EpisodeCalls:
 
     def _outcome(self, order: EpisodeOrder, result: Any, is_success: bool) -> str:
         """Return the outcome; the truth of the simulation at the end counts where there is one."""
+        if result is not None and result.outcome in JUDGEMENTS:
+            return "discard" if result.outcome == "re_record" else str(result.outcome)
         if is_success:
             return "success"
         if result is None or result.outcome == "abort":

@@ -55,11 +55,17 @@ class PolicyRunner:
         send: Callable[[Proposal], None],
         heartbeat: Callable[[], None],
         why_not: Callable[[], str],
+        is_operated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing."""
+        """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing.
+
+        While `is_operated` the policy waits, and looks again when the operator has let go.
+        """
         self.slot, self.status = slot, RunnerStatus()
         self._pairing, self._clock, self._config = pairing, clock, config
         self._send, self._heartbeat, self._why_not = send, heartbeat, why_not
+        self._is_operated = is_operated
+        self._must_end: Callable[[], bool] = lambda: False
         self._steps = StepExecutor(clock, self._dispatch, heartbeat)
         self._numbering = Numbering(clock.now_ns())
         self._worker = self._new_worker()
@@ -107,6 +113,7 @@ class PolicyRunner:
 
         try:
             self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+            self._must_end = interrupted
             self._pairing.clear()  # what was seen before the episode does not count in it
             run_episode(
                 self,
@@ -132,7 +139,7 @@ class PolicyRunner:
 
     def observe(self) -> Observation:
         """Return the first observation taken when the arm had finished the chunk before."""
-        not_before_ns = max(self._steps.end_ns, self._begin_ns)
+        not_before_ns = max(self._steps.end_ns, self._begin_ns, self._wait_for_release())
         deadline_ns = self._clock.now_ns() + round(self._config.max_image_age_s * 1e9)
         while (now_ns := self._clock.now_ns()) < deadline_ns:
             observation = self._pairing.newest(now_ns, not_before_ns)
@@ -143,6 +150,17 @@ class PolicyRunner:
         raise StaleObservationError(
             "camera and joints", self._image_age_s(), self._config.max_image_age_s
         )
+
+    def _wait_for_release(self) -> int:
+        """Return when the operator let go, or 0; an observation from before then is stale."""
+        released_ns = 0
+        while self._is_operated():
+            if self._must_end():
+                raise ArmFaultError("ended while the operator had control")
+            self._heartbeat()
+            self._pairing.wait(self._clock.wall_seconds(HEARTBEAT_NS))
+            released_ns = self._clock.now_ns()
+        return released_ns
 
     def _image_age_s(self) -> float:
         return (self._clock.now_ns() - self._pairing.newest_stamp_ns()) * 1e-9
