@@ -1,6 +1,7 @@
 """`up`, `run` and `adapt`: start the nodes, run a task, adapt to a scene."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +102,18 @@ def _run(arguments: argparse.Namespace) -> int:
 
     with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
-        report = client.run_task(
-            arguments.instruction,
-            seed=arguments.seed,
-            max_steps=arguments.max_steps,
-            scene=arguments.scene,
-            is_simulated=not arguments.robot,
-            is_recorded=not arguments.no_record,
-            is_cancelled=asked.is_set,
-        )
+        while True:
+            report = client.run_task(
+                arguments.instruction,
+                seed=arguments.seed,
+                max_steps=arguments.max_steps,
+                scene=arguments.scene,
+                is_simulated=not arguments.robot,
+                is_recorded=not arguments.no_record,
+                is_cancelled=asked.is_set,
+            )
+            if not report.is_to_repeat or asked.is_set() or not _is_scene_put_back(arguments):
+                break
     results = {"instruction": arguments.instruction, **vars(report)}
     show(
         "run",
@@ -119,6 +123,16 @@ def _run(arguments: argparse.Namespace) -> int:
         tables=[table("Episode", ("what", "value"), results.items())],
     )
     return 0 if report.outcome != "abort" else 1
+
+
+def _is_scene_put_back(arguments: argparse.Namespace) -> bool:
+    """Return whether the episode may be recorded anew: somebody's hands may be in the scene."""
+    if not arguments.robot:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write("Put the scene back, step away from the arm, and press Enter to record anew.")
+    return bool(sys.stdin.readline())
 
 
 def _adapt(arguments: argparse.Namespace) -> int:
