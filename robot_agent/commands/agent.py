@@ -78,7 +78,7 @@ def _add_budget(parser: "Parser") -> None:
 
 def _up(arguments: argparse.Namespace) -> int:
     from robot_agent.compose import ensure_releases
-    from robot_agent.ros import up
+    from robot_agent.ros import environment, up
     from robot_agent.ros.description import AgentOptions
     from robot_agent.sim.household import scene_named
 
@@ -92,6 +92,8 @@ def _up(arguments: argparse.Namespace) -> int:
     words += [f"store={arguments.store}"] if arguments.store else []
     words += [f"releases={arguments.releases}"] if arguments.releases else []
     options = config_of(AgentOptions, arguments, words)
+    if arguments.robot:
+        environment.require_robot()
     ensure_releases(options.releases_folder)
     return up.run(options)
 

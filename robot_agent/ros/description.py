@@ -8,6 +8,8 @@ from typing import Any
 
 from robot_agent.ros import params
 
+CAMERAS = ("ours", "realsense2_camera", "topic")
+"""Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
 
@@ -28,6 +30,31 @@ class AgentOptions:
     time_factor: float = 1.0
     camera_size_px: tuple[int, int] = (640, 480)
     camera_hz: float = 20.0
+    camera: str = "ours"
+    """One of CAMERAS; on a robot."""
+    camera_topic: str = ""
+    """Where the pictures of `camera: topic` are."""
+    camera_serial: str = ""
+    teleop: str = ""
+    """Operator's device to start too; empty for none."""
+    params_file: str = ""
+    """ROS YAML whose parameters are laid over those of every node."""
+
+    def __post_init__(self) -> None:
+        """Refuse a simulated clock on a real arm, and a camera that nobody knows."""
+        if not self.is_simulated and self.time_factor != 1.0:
+            raise ValueError(
+                f"time_factor={self.time_factor} is a simulated clock, must be 1 on a real arm"
+            )
+        if self.camera not in CAMERAS:
+            raise ValueError(f"camera='{self.camera}' must be one of {', '.join(CAMERAS)}")
+
+    @property
+    def pictures_topic(self) -> str:
+        """Topic that our camera node listens to; empty when it reads the device itself."""
+        if self.camera == "realsense2_camera":
+            return f"/{self.namespace}/realsense/camera/color/image_raw"
+        return self.camera_topic if self.camera == "topic" else ""
 
     @property
     def store_folder(self) -> Path:
@@ -50,11 +77,12 @@ class NodeProcess:
     """Configured and activated in the order of the description."""
     module: tuple[str, ...] = ("-m", NODE_MODULE)
 
-    def arguments(self, namespace: str) -> list[str]:
-        """Return the command line."""
+    def arguments(self, namespace: str, params_file: str = "") -> list[str]:
+        """Return the command line; the file's parameters are laid over ours."""
         words = [sys.executable, *self.module, self.name]
         words += ["--ros-args", "-r", f"__ns:=/{namespace}"]
-        return words + params.arguments(self.parameters)
+        words += params.arguments(self.parameters)
+        return [*words, "--params-file", params_file] if params_file else words
 
 
 def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
@@ -65,27 +93,6 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    width, height = options.camera_size_px
-    body = (
-        NodeProcess(
-            name="sim_world",
-            parameters={
-                "scene": options.scene,
-                "seed": options.seed,
-                "camera_width": width,
-                "camera_height": height,
-                "camera_hz": options.camera_hz,
-                **factor,
-            },
-        )
-        if options.is_simulated
-        else NodeProcess(
-            name="camera",
-            parameters={"width": width, "height": height},
-            is_lifecycle=True,
-        )
-    )
-    guard = {"limits_file": options.limits_file, "latch_file": str(options.folder / "latch.json")}
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -93,10 +100,58 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "releases": releases,
         "is_simulated": options.is_simulated,
     }
+    device = {"device": options.teleop}
+    operator = NodeProcess(name="teleop", parameters=device | factor)
     return (
-        body,
-        NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
+        *calibration_processes(options),
         NodeProcess(name="policy", parameters={"releases": releases} | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
+        *([operator] if options.teleop else []),
+    )
+
+
+def calibration_processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
+    """Return the body and the guard: what sees and moves, without what decides or records."""
+    guard = {
+        "limits_file": options.limits_file,
+        "latch_file": str(options.folder / "latch.json"),
+        "time_factor": options.time_factor,
+    }
+    body = _sim_world(options) if options.is_simulated else _camera(options)
+    return body, NodeProcess(name="arm_guard", parameters=guard, is_lifecycle=True)
+
+
+def _sim_world(options: AgentOptions) -> NodeProcess:
+    width, height = options.camera_size_px
+    return NodeProcess(
+        name="sim_world",
+        parameters={
+            "scene": options.scene,
+            "seed": options.seed,
+            "camera_width": width,
+            "camera_height": height,
+            "camera_hz": options.camera_hz,
+            "time_factor": options.time_factor,
+        },
+    )
+
+
+def _camera(options: AgentOptions) -> NodeProcess:
+    width, height = options.camera_size_px
+    parameters: dict[str, Any] = {"width": width, "height": height}
+    if options.pictures_topic:
+        parameters |= {"source": "topic", "topic": options.pictures_topic}
+    if options.camera_serial:
+        parameters["serial"] = options.camera_serial
+    return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)
+
+
+def farewell(options: AgentOptions) -> str:
+    """Return what a person must know when the agent ends, however it ends."""
+    if options.is_simulated:
+        return "the agent ended; the simulated arm held its last target"
+    return (
+        "the agent ended: nobody commands the arm, and its servos hold the last position. "
+        "Support the arm before you cut its power: without power it falls"
     )

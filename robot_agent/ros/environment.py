@@ -10,6 +10,7 @@ from typing import IO
 from robot_agent.core.errors import ArmFaultError, ConfigError
 
 PROFILE = Path(__file__).with_name("fastdds.xml")
+MIDDLEWARE = "rmw_fastrtps_cpp"
 _SHARED_MEMORY = Path("/dev/shm")
 _SEGMENT_BYTES = 16 * 2**20
 
@@ -41,6 +42,22 @@ def variables() -> dict[str, str]:
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
     }
+
+
+def require_robot() -> None:
+    """Refuse surroundings in which a real arm must not be moved.
+
+    Raises:
+        ConfigError: Another middleware than the tested one, or a network that may command the arm.
+    """
+    middleware = os.environ.get("RMW_IMPLEMENTATION", MIDDLEWARE)
+    if middleware != MIDDLEWARE:
+        raise ConfigError(
+            f"RMW_IMPLEMENTATION={middleware}, must be {MIDDLEWARE} on a real arm: nothing else "
+            f"is tested. Unset it."
+        )
+    if found := [text for text in problems() if "DISCOVERY_RANGE" in text]:
+        raise ConfigError(found[0])
 
 
 def domain_id() -> int:
