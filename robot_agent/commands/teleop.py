@@ -4,18 +4,16 @@ import argparse
 from typing import TYPE_CHECKING
 
 from robot_agent.commands.options import add_command, add_namespace, number
+from robot_agent.teleop import DEVICES
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
-
-_DEVICES = ("keyboard", "gamepad", "spacemouse", "spacenav", "vr", "leader")
-"""As the node knows them; said here so that --help needs no ROS. A test compares them."""
 
 
 def register(commands: "Commands") -> None:
     """Add the command."""
     parser = add_command(commands, "teleop", "move the arm by hand; hold to take over", _teleop)
-    parser.add_argument("--device", choices=_DEVICES, default="keyboard")
+    parser.add_argument("--device", choices=DEVICES, default="keyboard")
     parser.add_argument(
         "--speed", type=number(0.005, 0.25, "m/s"), default=0.1, help="tool speed (default 0.1)"
     )

@@ -44,6 +44,25 @@ def arm_driver(namespace: str, load_configs: str) -> Any:
     )
 
 
+def arm_description(namespace: str) -> list[Any]:
+    """Return URDF and robot_state_publisher beside a simulated arm, where Interbotix's are here.
+
+    Source: interbotix_xsarm_descriptions, launch/xsarm_description.launch.py (names of arguments).
+    """
+    try:
+        share = share_of("interbotix_xsarm_descriptions", "")
+    except ConfigError:
+        return []  # the simulation needs no URDF; only viewers do
+    source = PythonLaunchDescriptionSource(str(share / "launch" / "xsarm_description.launch.py"))
+    arguments = [
+        ("robot_model", "wx250s"),
+        ("robot_name", namespace),
+        ("use_rviz", "false"),
+        ("use_joint_pub", "false"),
+    ]
+    return [IncludeLaunchDescription(source, launch_arguments=arguments)]
+
+
 def realsense_node(options: AgentOptions) -> Any:
     """Return Intel's camera node, on the topic that our camera node then checks and stamps."""
     share_of("realsense2_camera", "sudo apt install ros-jazzy-realsense2-camera, or camera:=ours.")

@@ -42,7 +42,11 @@ def agent_launch(*, is_simulated: bool) -> Any:
 
     def make(values: Mapping[str, str]) -> list[Any]:
         options = options_from(values, is_simulated=is_simulated)
-        parts = [] if is_simulated else _body(options, values)
+        parts = (
+            launch_parts.arm_description(options.namespace)
+            if is_simulated
+            else _body(options, values)
+        )
         parts += launch_parts.device_driver(options.teleop, options.namespace, "joy")
         return [*parts, *_nodes(processes(options), options)]
 

@@ -15,7 +15,8 @@ from robot_agent.ros import convert, environment, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
-from robot_agent.ros.teleop_inputs import DEVICES, Input, InputTopics, Listener, open_input
+from robot_agent.ros.teleop_inputs import Input, InputTopics, Listener, open_input
+from robot_agent.teleop import DEVICES
 from robot_agent.teleop.follower import FollowerButtons
 from robot_agent.teleop.gamepad import LAYOUTS
 from robot_agent.teleop.mapping import MappingConfig

@@ -12,6 +12,7 @@ from sensor_msgs.msg import JointState, Joy
 
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.ros import convert
+from robot_agent.teleop import DEVICES
 from robot_agent.teleop.follower import Follower, FollowerButtons, hand_pose, leader_pose
 from robot_agent.teleop.gamepad import Gamepad
 from robot_agent.teleop.hid import HidMouse
@@ -20,8 +21,6 @@ from robot_agent.teleop.mapping import MappingConfig
 from robot_agent.teleop.sample import Device
 from robot_agent.teleop.spacemouse import SpaceMouse
 from robot_agent.teleop.terminal import Terminal
-
-DEVICES = ("keyboard", "gamepad", "spacemouse", "spacenav", "vr", "leader")
 
 
 @dataclass(frozen=True)

@@ -279,3 +279,74 @@ def test_the_robots_launch_without_its_driver_is_refused_with_the_remedy(
     assert found.returncode == 1
     assert "package 'interbotix_xsarm_control' is not installed" in found.stdout + found.stderr
     assert "driver:=none" in found.stdout + found.stderr
+
+
+FOREIGN = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, LogInfo
+from launch.substitutions import LaunchConfiguration
+
+NAMES = {names}
+
+def generate_launch_description():
+    declared = [DeclareLaunchArgument(name) for name in NAMES]
+    words = [part for name in NAMES for part in (f" {{name}}=", LaunchConfiguration(name))]
+    return LaunchDescription([*declared, LogInfo(msg=words)])
+"""
+PART = """
+import sys
+from launch import LaunchDescription, LaunchService
+from robot_agent.ros import launch_parts
+service = LaunchService()
+service.include_launch_description(LaunchDescription({made}))
+sys.exit(service.run())
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "file", "names", "made", "says"),
+    [
+        (
+            "interbotix_xsarm_control",
+            "xsarm_control",
+            ("robot_model", "robot_name", "use_rviz", "use_sim", "load_configs"),
+            "[launch_parts.arm_driver('left', 'true')]",
+            "robot_model=wx250s robot_name=left use_rviz=false use_sim=false load_configs=true",
+        ),
+        (
+            "interbotix_xsarm_descriptions",
+            "xsarm_description",
+            ("robot_model", "robot_name", "use_rviz", "use_joint_pub"),
+            "launch_parts.arm_description('left')",
+            "robot_model=wx250s robot_name=left use_rviz=false use_joint_pub=false",
+        ),
+    ],
+)
+def test_interbotixs_launch_files_are_included_with_their_own_arguments(
+    package: str,
+    file: str,
+    names: tuple[str, ...],
+    made: str,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if not has_launch():
+        warn(capsys, f"{file}.launch.py was not included")
+        return
+    index = tmp_path / "share/ament_index/resource_index/packages"
+    index.mkdir(parents=True)
+    (index / package).touch()
+    launch = tmp_path / "share" / package / "launch"
+    launch.mkdir(parents=True)
+    (launch / f"{file}.launch.py").write_text(FOREIGN.format(names=names))
+    found = subprocess.run(
+        [sys.executable, "-c", PART.format(made=made)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd="/",
+        env=dict(os.environ) | {"AMENT_PREFIX_PATH": str(tmp_path)},
+    )
+    assert says in found.stdout + found.stderr
