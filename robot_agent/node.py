@@ -54,8 +54,8 @@ def _policy(words: Sequence[str]) -> int:
     from robot_agent.ros import policy
     from robot_agent.ros.weights import ReleaseWeights
 
-    def make_weights(releases: Path) -> ReleaseWeights:
-        ensure_releases(releases)  # a first start, by `ros2 launch`, has none
+    def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
+        ensure_releases(releases, shipped)  # a first start, by `ros2 launch`, has none
         return ReleaseWeights(releases, load_policy)
 
     return policy.main(make_weights, words)

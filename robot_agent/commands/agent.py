@@ -94,7 +94,7 @@ def _up(arguments: argparse.Namespace) -> int:
     options = config_of(AgentOptions, arguments, words)
     if arguments.robot:
         environment.require_robot()
-    ensure_releases(options.releases_folder)
+    ensure_releases(options.releases_folder, options.shipped)
     return up.run(options)
 
 

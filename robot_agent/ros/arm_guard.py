@@ -50,6 +50,7 @@ class ArmGuardConfig:
     """Parameters of the guard's node; the limits themselves are in a file of `GuardConfig`."""
 
     limits_file: str = setting("", "YAML of GuardConfig; empty keeps the coded limits.")
+    limits: str = setting("", "Limits laid over the file: key=value, with ';' between.")
     latch_file: str = setting("latch.json", "File that keeps a latched stop over restarts.")
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     state_hz: float = setting(10.0, "Lowest rate of guard/state.", 5.0, 50.0)
@@ -92,7 +93,8 @@ class ArmGuardNode(LifecycleNode):
         del state
         try:
             files = [Path(self._config.limits_file)] if self._config.limits_file else []
-            limits = load_config(GuardConfig, files)
+            over = [text for text in self._config.limits.split(";") if text]
+            limits = load_config(GuardConfig, files, over)
         except RobotAgentError as error:
             self.get_logger().error(str(error))
             return _FAILURE

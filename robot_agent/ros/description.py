@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robot_agent.core.config import to_plain
+from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import params
+from robot_agent.sim.cells import cell_named
+from robot_agent.sim.household import scene_named
 
 CAMERAS = ("ours", "realsense2_camera", "topic")
 """Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
@@ -57,6 +61,12 @@ class AgentOptions:
         return self.camera_topic if self.camera == "topic" else ""
 
     @property
+    def shipped(self) -> str:
+        """The shipped policy that knows the tasks of the simulated scene."""
+        is_table = not self.is_simulated or scene_named(self.scene).cell == "table"
+        return "tiny" if is_table else "tiny-twin"
+
+    @property
     def store_folder(self) -> Path:
         """Folder of the episode store."""
         return self.store or self.folder / "episodes"
@@ -93,6 +103,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
+    policy = {"releases": releases, "shipped": options.shipped}
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
@@ -104,7 +115,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     operator = NodeProcess(name="teleop", parameters=device | factor)
     return (
         *calibration_processes(options),
-        NodeProcess(name="policy", parameters={"releases": releases} | factor, is_lifecycle=True),
+        NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=recorder | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
         *([operator] if options.teleop else []),
@@ -115,6 +126,7 @@ def calibration_processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """Return the body and the guard: what sees and moves, without what decides or records."""
     guard = {
         "limits_file": options.limits_file,
+        "limits": _cell_limits(options.scene) if options.is_simulated else "",
         "latch_file": str(options.folder / "latch.json"),
         "time_factor": options.time_factor,
     }
@@ -155,3 +167,10 @@ def farewell(options: AgentOptions) -> str:
         "the agent ended: nobody commands the arm, and its servos hold the last position. "
         "Support the arm before you cut its power: without power it falls"
     )
+
+
+def _cell_limits(scene: str) -> str:
+    """Return where the cell of a simulated scene differs from the guard's coded limits."""
+    ordinary = to_plain(GuardConfig())
+    limits = to_plain(cell_named(scene_named(scene).cell).guard)
+    return ";".join(f"{key}={value}" for key, value in limits.items() if value != ordinary[key])

@@ -13,7 +13,8 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
 from robot_agent.ros.judgements import JUDGEMENTS
-from robot_agent.sim.tasks import task_of
+from robot_agent.sim.household import scene_named
+from robot_agent.sim.tasks import Task, find_task
 
 _PAUSE = threading.Event()
 _MAX_SILENCE_S = 3.0
@@ -66,14 +67,14 @@ class EpisodeCalls:
         Raises:
             ArmFaultError: A node does not answer, or refused.
         """
-        task = task_of(order.instruction) if order.is_simulated else ""
-        if order.is_simulated:
-            self.reset_world(order.seed, order.scene, task)
+        task = self._task(order) if order.is_simulated else None
+        if task is not None:
+            self.reset_world(order.seed, order.scene, task.name)
         if order.is_recorded:
             self._start(order)
         result, is_success = None, False
         try:
-            result, is_success = self._run_task(order, is_cancelled, on_step)
+            result, is_success = self._run_task(order, task, is_cancelled, on_step)
         finally:
             outcome = self._outcome(order, result, is_success)
             episode_id, note = self._end(order, outcome, result) if order.is_recorded else ("", "")
@@ -162,9 +163,15 @@ class EpisodeCalls:
         if not answer.success:
             raise ArmFaultError(f"{topics.WEIGHTS_PROVE}: {answer.message}")
 
+    def _task(self, order: EpisodeOrder) -> Task:
+        """Return the task of an instruction in the simulated scene, present or ordered."""
+        scene = order.scene or str(self._calls.wait_for(topics.SIM_STATE, bool, 10.0).scene)
+        return find_task(scene_named(scene).cell, order.instruction)
+
     def _run_task(
         self,
         order: EpisodeOrder,
+        task: Task | None,
         is_cancelled: Callable[[], bool],
         on_step: Callable[[Any], None] | None,
     ) -> tuple[Any, bool]:
@@ -182,17 +189,18 @@ class EpisodeCalls:
         )
         if not handle.accepted:
             raise ArmFaultError("run_task: refused; the policy node is not active or is busy.")
-        return self._follow(order, handle, is_cancelled)
+        return self._follow(task, handle, is_cancelled)
 
     def _follow(
-        self, order: EpisodeOrder, handle: Any, is_cancelled: Callable[[], bool]
+        self, task: Task | None, handle: Any, is_cancelled: Callable[[], bool]
     ) -> tuple[Any, bool]:
-        """Wait for the end of a goal; cancel it when told to, or when the truth says success."""
+        """Wait for the end of a goal; cancel it when told to, or when the task ends at success."""
         result, held, seen_step, is_told = handle.get_result_async(), 0, -1, False
         self._life.seen()
         while not result.done():
             self._life.require(self._calls.newest(topics.POLICY_STATUS))
-            truth = self._calls.newest(topics.SIM_STATE) if order.is_simulated else None
+            ends = task is not None and task.ends_at_success
+            truth = self._calls.newest(topics.SIM_STATE) if ends else None
             if truth is not None and truth.step != seen_step:
                 seen_step, held = truth.step, held + 1 if truth.success else 0
             if not is_told and (is_cancelled() or held >= _HELD_REPORTS):

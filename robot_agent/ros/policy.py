@@ -30,8 +30,8 @@ from robot_agent.ros.weights import Weights
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _MAX_GUARD_SILENCE_NS = 500_000_000
 
-MakeWeights = Callable[[Path], Weights]
-"""Makes the source of weights for a folder of releases."""
+MakeWeights = Callable[[Path, str], Weights]
+"""Makes the source of weights for a folder of releases, which may begin with a shipped policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class PolicyConfig:
     """Parameters of the policy's node."""
 
     releases: str = setting("releases", "Folder of the release registry.")
+    shipped: str = setting("tiny", "Shipped policy that an empty registry begins with.")
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
     max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
@@ -89,7 +90,7 @@ class PolicyNode(LifecycleNode):
         """Load the current release."""
         del state
         try:
-            weights = self._make_weights(Path(self._config.releases))
+            weights = self._make_weights(Path(self._config.releases), self._config.shipped)
             slot = PolicySlot(weights.boot())
         except RobotAgentError as error:
             self.get_logger().error(str(error))

@@ -152,7 +152,7 @@ class SimWorldNode(Node):
         """Put the world back; faults are cleared, the driver goes on publishing."""
         try:
             scene = request.scene or self._world.scene.name
-            task = find_task(scene_named(scene).cell, request.task or self._task).name
+            task = find_task(self._require_cell(scene), request.task or self._task).name
             with self._lock:
                 self._load(scene, int(request.seed), task)
             self._faults.clear()
@@ -161,6 +161,16 @@ class SimWorldNode(Node):
         except InputError as error:
             response.success, response.message = False, str(error)
         return response
+
+    def _require_cell(self, scene: str) -> str:
+        """Return the cell of a scene; the guard's limits are those of the cell at the start."""
+        cell, here = scene_named(scene).cell, self._world.scene.cell
+        if cell != here:
+            raise InputError(
+                f"scene '{scene}' is of cell '{cell}', this agent's arm stands in '{here}'. "
+                f"Start another agent: robot-agent up --sim --scene {scene}"
+            )
+        return cell
 
     def _on_inject(self, request: Any, response: Any) -> Any:
         try:

@@ -22,6 +22,10 @@ class Agent(Protocol):
     def guard_state(self) -> Any:
         """The newest guard/state, or None."""
 
+    @property
+    def sim_state(self) -> Any:
+        """The newest sim/state, or None on a robot."""
+
     def promote(self, version: str) -> str:
         """Let a release act from the next boundary on."""
 
@@ -103,12 +107,7 @@ class RosRunner:
         self._prepare(job)
         version = self._versions[job.policy]
         self._agent.promote(version)
-        events = 0
-
-        def on_step(_: Any) -> None:
-            nonlocal events
-            state = self._agent.guard_state
-            events += bool(state and (state.changes or state.causes))
+        seen = _Seen()
 
         try:
             report = self._agent.run_task(
@@ -119,20 +118,23 @@ class RosRunner:
                 is_simulated=self.place == "ros",
                 is_recorded=self._is_recorded,
                 is_cancelled=self._is_cancelled,
-                on_step=on_step,
+                on_step=lambda feedback: seen.step(self._agent, int(feedback.step)),
             )
         except ArmFaultError as error:
             return self._fault(error)
         self._num_faults = 0
         if self._is_cancelled():
-            return TrialResult("abort", report.steps, events, "cancelled")
+            return TrialResult("abort", report.steps, seen.events, "cancelled")
         if report.outcome == "abort" or report.weights_version != version:
             wrong = f"{report.weights_version} acted, {version} was promoted"
             reason = report.message if report.outcome == "abort" else wrong
-            return TrialResult("abort", report.steps, events, reason or "aborted by the agent")
+            return TrialResult(
+                "abort", report.steps, seen.events, reason or "aborted by the agent"
+            )
         outcome, score = self._success.decide(job, report.episode_id, _known(report.outcome))
         reason = "aborted by who decides on success" if outcome == "abort" else ""
-        return TrialResult(outcome, report.steps, events, reason, score, report.episode_id)
+        steps = seen.solved_at if outcome == "success" and seen.solved_at else report.steps
+        return TrialResult(outcome, steps, seen.events, reason, score, report.episode_id)
 
     def _fault(self, error: ArmFaultError) -> TrialResult:
         """Return an abort; raise when the agent did not answer several times in a row."""
@@ -140,6 +142,23 @@ class RosRunner:
         if self._num_faults >= _MAX_FAULTS:
             raise error
         return TrialResult("abort", 0, reason=str(error))
+
+
+class _Seen:
+    """What a trial shows while it runs."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        """Steps that the guard changed, refused or held."""
+        self.solved_at = 0
+        """Step since which the simulation has called it solved; 0 where it does not."""
+
+    def step(self, agent: Agent, step: int) -> None:
+        """Take what is known when a step has been executed."""
+        guard, truth = agent.guard_state, agent.sim_state
+        self.events += bool(guard and (guard.changes or guard.causes))
+        is_solved = bool(truth and truth.success)
+        self.solved_at = (self.solved_at or step) if is_solved else 0
 
 
 def _known(outcome: str) -> Outcome:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from robot_agent.core.errors import EpisodeFormatError, InputError
 from robot_agent.core.types import ACTION_DIM, FloatArray, ImageArray, require_array
 from robot_agent.store.durable import storage_errors
 from robot_agent.store.images import resize_images
+from robot_agent.store.video import read_video, write_video
 from robot_agent.store.windows import Trajectory
 
 SCALE_PER_M, SCALE_PER_RAD = 35.0, 5.6
@@ -61,7 +61,7 @@ def load_clip(folder: Path, name: str) -> Clip:
             out of range.
     """
     actions = actions_from_columns(_read_columns(folder / f"{name}.npz"), name)
-    frames = _read_video(folder / f"{name}.mp4")
+    frames = read_video(folder / f"{name}.mp4")
     if len(frames) != len(actions):
         raise EpisodeFormatError(
             f"{name}: {len(frames)} frames and {len(actions)} rows of actions, must be equal. "
@@ -70,13 +70,13 @@ def load_clip(folder: Path, name: str) -> Clip:
     return Clip(name, frames, actions)
 
 
-def save_clip(folder: Path, clip: Clip) -> None:
+def save_clip(folder: Path, clip: Clip, crf: int = 18) -> None:
     """Write a clip; the video is H.264 and therefore not exact, the actions are float32."""
     columns = columns_from_actions(clip.actions)
     with storage_errors("writing a clip", folder):
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / f"{clip.name}.npz", columns)
-        _write_video(folder / f"{clip.name}.mp4", clip.frames)
+        write_video(folder / f"{clip.name}.mp4", clip.frames, _FPS, crf)
 
 
 def split_by_time(names: Sequence[str], share: float = 0.7) -> tuple[list[str], list[str]]:
@@ -127,56 +127,3 @@ def _read_columns(path: Path) -> NDArray[np.float32]:
         raise EpisodeFormatError(
             f"{path}: no readable action file ({error}). Copy it again or leave it out."
         ) from error
-
-
-def _read_video(path: Path) -> ImageArray:
-    try:
-        content = path.read_bytes()
-        _require_whole_boxes(content)
-        with av.open(io.BytesIO(content), "r") as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-            expected = container.streams.video[0].frames
-    except (OSError, ValueError, IndexError, av.error.FFmpegError) as error:
-        raise EpisodeFormatError(
-            f"{path}: no readable video ({error}). Copy it again or leave it out."
-        ) from error
-    if not frames or (expected and len(frames) != expected):
-        raise EpisodeFormatError(
-            f"{path}: {len(frames)} frames can be decoded, must be {expected or 'at least 1'}. "
-            f"The file was cut: copy it again or leave it out."
-        )
-    return np.stack(frames).astype(np.uint8, copy=False)
-
-
-def _require_whole_boxes(content: bytes) -> None:
-    """Raise ValueError unless the top-level boxes of an MP4 fill the file exactly.
-
-    Source: ISO/IEC 14496-12, 4.2: 32-bit size, type, 64-bit size when the first is 1, 0 = to the
-    end of the file.
-    """
-    offset = 0
-    while 0 <= offset < len(content):
-        size = int.from_bytes(content[offset : offset + 4], "big")
-        if size == 1:
-            size = int.from_bytes(content[offset + 8 : offset + 16], "big")
-        if size == 0:
-            return
-        if size < 8:
-            raise ValueError(f"box of {size} bytes at {offset}")
-        offset += size
-    if offset != len(content):
-        raise ValueError(f"{len(content)} bytes, must be {offset}")
-
-
-def _write_video(path: Path, frames: ImageArray) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=_FPS, options={"crf": "18", "preset": "fast"}
-        )
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for image in frames:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)

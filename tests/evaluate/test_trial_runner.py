@@ -23,6 +23,7 @@ class FakeAgent:
     def __init__(self, outcome_of=lambda version, seed: "failure", active="v0001-aaaa"):
         self._outcome_of, self.active, self.ran, self.orders = outcome_of, active, [], []
         self.guard_state = SimpleNamespace(changes=[], causes=[])
+        self.sim_state, self.solved = SimpleNamespace(success=False), ()
 
     @property
     def policy_status(self):
@@ -40,7 +41,8 @@ class FakeAgent:
         self.ran.append((self.active, order["seed"]))
         for step in range(4):
             self.guard_state.changes = ["step 0.060 m: shortened"] if step == 2 else []
-            on_step(None)
+            self.sim_state.success = step + 1 in self.solved
+            on_step(SimpleNamespace(step=step + 1))
         return SimpleNamespace(
             outcome=outcome, steps=4, weights_version=self.active, message="latched: stop",
             episode_id=f"e{len(self.ran)}" if order["is_recorded"] else "",
@@ -169,3 +171,10 @@ def test_a_judge_decides_on_the_robot_and_is_only_scored_in_simulation(policies,
     confusion = found.to_json(judge_threshold=judge.threshold)["judge"]["confusion"]
     assert confusion["false_positives"] == 4
     assert "judge" not in found.to_json()
+
+
+def test_steps_to_success_count_from_when_it_came_to_stay(policies, tmp_path):
+    agent = FakeAgent(lambda *_: "success")
+    agent.solved = (1, 3, 4)  # solved, lost again, solved for good
+    found = run(policies, tmp_path, RosRunner(agent, VERSIONS, SimulatorTruth()))
+    assert {record.steps for record in found.records} == {3}

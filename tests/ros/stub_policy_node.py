@@ -1,12 +1,14 @@
 """The real policy node with weights that are a line of JSON: small steps, tagged by version.
 
 A version file holds {"step_m": 0.005, "act_s": 0.01, "kind": "steady"}. Kinds: steady moves the
-tool up and down, nan holds a number that is not one, slow sleeps `act_s` in `act`.
+tool up and down, nan holds a number that is not one, slow sleeps `act_s` in `act`. With "replay",
+a list of actions for each seed, it says those whatever it sees, and then nothing but zeros.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +23,9 @@ KNOWN = ("open the drawer", "close the drawer")
 class StubPolicy:
     """Moves the tool up in even chunks and down in odd ones."""
 
-    def __init__(self, version: str, facts: dict[str, float]) -> None:
+    def __init__(self, version: str, facts: dict[str, Any]) -> None:
         self._version, self._facts, self._count = version, facts, 0
+        self._replay: list[list[float]] = []
 
     @property
     def version(self) -> str:
@@ -32,6 +35,7 @@ class StubPolicy:
         if instruction not in KNOWN:
             raise InputError(f"instruction '{instruction}' is unknown. Choose one of: {KNOWN}.")
         self._count = seed % 2
+        self._replay = list(self._facts.get("replay", {}).get(str(seed), []))
 
     def act(self, observation: Observation) -> Chunk:
         clock = SystemClock()
@@ -39,6 +43,9 @@ class StubPolicy:
         actions = np.zeros((5, 7))
         actions[:, 2] = self._facts.get("step_m", 0.005) * (1 if self._count % 2 == 0 else -1)
         actions[:, 6] = 1.0
+        if "replay" in self._facts:
+            now, self._replay = self._replay[:5], self._replay[5:]
+            actions = np.array(now + [[0.0] * 6 + [1.0]] * (5 - len(now)))
         if self._facts.get("kind") == "nan":
             actions[2, 0] = np.nan
         self._count += 1
@@ -80,4 +87,4 @@ class StubWeights:
 
 
 if __name__ == "__main__":
-    raise SystemExit(policy.main(StubWeights, sys.argv[1:]))
+    raise SystemExit(policy.main(lambda folder, _: StubWeights(folder), sys.argv[1:]))

@@ -161,6 +161,13 @@ def test_a_second_agent_in_the_same_domain_is_refused_in_words(
     assert not list((tmp_path / "logs").iterdir()), "a node was started"
 
 
+def test_a_scene_of_another_cell_is_refused_as_the_guards_limits_would_be_wrong(
+    client: AgentClient,
+) -> None:
+    with pytest.raises(ArmFaultError, match=r"cell 'sink'.*robot-agent up --sim --scene sink"):
+        client.reset_world(1, "sink", "to_sink")
+
+
 def test_a_scene_is_captured_as_a_start_frame(client: AgentClient) -> None:
     answer = client.calls.call("capture_scene", scene="kitchen", instruction=TASK)
     assert answer.success, answer.message

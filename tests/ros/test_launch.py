@@ -11,7 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from robot_agent.core.config import load_config
 from robot_agent.core.errors import ArmFaultError, ConfigError, RobotAgentError
+from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import environment
 from robot_agent.ros.calls import INACTIVE
 from robot_agent.ros.client import AgentClient
@@ -22,6 +24,7 @@ from robot_agent.ros.description import (
     processes,
 )
 from robot_agent.ros.launch_arguments import REMOTE_DEVICES, arguments_of, options_from
+from robot_agent.sim.cells import cell_named
 from tests.ros.running import until
 
 ROOT = Path(__file__).parents[2]
@@ -162,12 +165,12 @@ def test_who_ends_the_agent_is_told_what_the_arm_does() -> None:
 
 
 def test_parameters_survive_the_command_line() -> None:
-    options = AgentOptions(folder=Path("a folder's name"), scene="off", time_factor=2.5)
+    options = AgentOptions(folder=Path("a folder's name"), limits_file="off", time_factor=2.5)
     words = processes(options)[0].arguments("wx250s")
-    assert "scene:='off'" in words
     assert "time_factor:=2.5" in words
     guard = processes(options)[1].arguments("wx250s", "mine.yaml")
     assert "latch_file:='a folder''s name/latch.json'" in guard
+    assert "limits_file:='off'" in guard
     assert guard[-2:] == ["--params-file", "mine.yaml"], "the last one wins"
 
 
@@ -350,3 +353,11 @@ def test_interbotixs_launch_files_are_included_with_their_own_arguments(
         env=dict(os.environ) | {"AMENT_PREFIX_PATH": str(tmp_path)},
     )
     assert says in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(("scene", "cell"), [("home", "table"), ("drawer@real", "drawer")])
+def test_the_guard_has_the_limits_of_the_simulated_cell(scene: str, cell: str) -> None:
+    guard = {node.name: node for node in processes(AgentOptions(scene=scene))}["arm_guard"]
+    limits = [text for text in str(guard.parameters["limits"]).split(";") if text]
+    assert load_config(GuardConfig, (), limits) == cell_named(cell).guard
+    assert bool(limits) == (cell != "table")
