@@ -11,6 +11,7 @@ from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import params
 from robot_agent.sim.cells import cell_named
 from robot_agent.sim.household import scene_named
+from robot_agent.teleop import REMOTE_DEVICES
 
 CAMERAS = ("ours", "realsense2_camera", "topic")
 """Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
@@ -45,13 +46,18 @@ class AgentOptions:
     """ROS YAML whose parameters are laid over those of every node."""
 
     def __post_init__(self) -> None:
-        """Refuse a simulated clock on a real arm, and a camera that nobody knows."""
+        """Refuse a simulated clock on a real arm, and parts that nobody knows."""
         if not self.is_simulated and self.time_factor != 1.0:
             raise ValueError(
                 f"time_factor={self.time_factor} is a simulated clock, must be 1 on a real arm"
             )
         if self.camera not in CAMERAS:
             raise ValueError(f"camera='{self.camera}' must be one of {', '.join(CAMERAS)}")
+        if self.teleop not in ("", *REMOTE_DEVICES):
+            raise ValueError(
+                f"teleop='{self.teleop}' must be one of {', '.join(REMOTE_DEVICES)}, or empty; "
+                f"for a keyboard, in a terminal: robot-agent teleop"
+            )
 
     @property
     def pictures_topic(self) -> str:

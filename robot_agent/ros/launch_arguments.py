@@ -7,10 +7,7 @@ from pathlib import Path
 from robot_agent.core.errors import ConfigError
 from robot_agent.ros.description import CAMERAS, AgentOptions
 from robot_agent.sim.household import scene_named
-from robot_agent.teleop import DEVICES
-
-REMOTE_DEVICES = tuple(name for name in DEVICES if name != "keyboard")
-"""A launched process has no terminal: the keyboard is `robot-agent teleop` in a shell."""
+from robot_agent.teleop import REMOTE_DEVICES
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from robot_agent.ros.description import (
     farewell,
     processes,
 )
-from robot_agent.ros.launch_arguments import REMOTE_DEVICES, arguments_of, options_from
+from robot_agent.ros.launch_arguments import arguments_of, options_from
 from robot_agent.sim.cells import cell_named
+from robot_agent.teleop import REMOTE_DEVICES
 from tests.ros.running import until
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,7 @@ def _values(**changes: str) -> dict[str, str]:
         ({"time_factor": "2"}, "simulated clock, must be 1 on a real arm"),
         ({"camera": "webcam"}, "must be one of ours"),
         ({"scene": "moon"}, "moon"),
+        ({"teleop": "keyboard"}, "in a terminal: robot-agent teleop"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_is_allowed(

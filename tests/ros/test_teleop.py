@@ -69,6 +69,8 @@ def test_a_correction_is_bumpless_recorded_and_the_policy_goes_on_from_a_fresh_l
     assert who[-1] == "policy"
     operated_by = {found.weights_versions[k] for k, name in enumerate(who) if name == "operator"}
     assert operated_by == {"gamepad"}
+    log = agent.log_path("arm_guard").read_text()
+    assert log.index("control: policy") < log.index("control: operator (gamepad)")
     steps_rad = np.abs(np.diff(np.array(monitor.commands[first:]), axis=0)).max(axis=1)
     assert steps_rad.max() < 0.1, "a command jumped"
 
