@@ -10,6 +10,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot_agent_interfaces.msg import OperatorCommand
 
 from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import ArmFaultError
+from robot_agent.ros.calls import ACTIVE, CONFIGURE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.up import Agent
 from tests.ros.operating import Pad, teleop
@@ -79,3 +81,17 @@ def test_a_publisher_of_another_quality_is_named_in_the_log(
 
     until(is_said, 10.0, "a line about the publisher that is not heard")
     client.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize("name", ["arm_guard", "policy"])
+def test_a_transition_that_makes_no_sense_does_not_end_a_node(
+    agent: Agent, client: AgentClient, name: str
+) -> None:
+    pid = agent.pid(name)
+    with pytest.raises(ArmFaultError, match="no answer"):
+        client.calls.change_state(name, CONFIGURE, timeout_s=2.0)
+    assert client.calls.state_of(name) == ACTIVE
+    assert agent.pid(name) == pid
+    assert "refused: a transition" in agent.log_path(name).read_text()
+    before = client.guard_state.ticks
+    client.calls.wait_for("guard/state", lambda state: state.ticks > before, 5.0)
