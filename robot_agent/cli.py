@@ -8,6 +8,7 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    camera,
     demo,
     demos,
     doctor,
@@ -43,6 +44,7 @@ def parser() -> Parser:
         demos,
         training,
         evaluate,
+        camera,
         bench,
     ):
         group.register(commands)

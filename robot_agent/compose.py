@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from robot_agent.learn.improve import ImproveConfig, Order, Slow
     from robot_agent.learn.source import EpisodeSource
     from robot_agent.models.tiny_team import TinyTeam
+    from robot_agent.release.gate import GateReport
 
 ASSETS = Path(__file__).parent / "assets"
 KEYRING = "keyring.json"
@@ -204,6 +205,55 @@ def _desk(
         config=DeskConfig(proof=ProofConfig(imagine=config.practice.imagine)),
         provenance=provenance,
     )
+
+
+def gate_release(releases: Path, label: str) -> "GateReport":
+    """Put a release that was taken in before the gate; it is SANE or REJECTED afterwards.
+
+    The base is what acts. Comparisons that need tasks which the shipped team does not know are
+    left out, by name, in the report, which is kept beside the journal.
+
+    Raises:
+        SwapRefusedError: The release is not VERIFIED.
+        ConfigError: Nothing here can run an architecture like that of the current release.
+    """
+    from robot_agent.core.errors import SwapRefusedError
+    from robot_agent.learn.desk import DeskConfig
+    from robot_agent.learn.proof import shipped_probes
+    from robot_agent.models.tiny_vla import ARCHITECTURE
+    from robot_agent.release.gate import Gate
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import load_keyring
+    from robot_agent.release.states import State
+
+    keyring = load_keyring(releases / KEYRING)
+    registry = Registry(releases, keyring)
+    state = registry.releases().states.get(label)
+    if state is not State.VERIFIED:
+        raise SwapRefusedError(
+            f"{label}: is {state or 'unknown'}, must be VERIFIED to go before the gate. "
+            f"List the releases with: robot-agent weights list"
+        )
+    base = registry.load(registry.current())
+    if base.manifest.architecture != ARCHITECTURE:
+        raise ConfigError(
+            f"{label}: the gate here runs {ARCHITECTURE}, the current release is "
+            f"{base.manifest.architecture}. Gate it where it was trained."
+        )
+    config = DeskConfig()
+    probes = shipped_probes(base, load_team(), home_starts(), config.proof)
+    left_out = [name for name, probe in vars(probes).items() if probe is None]
+    gate = Gate(config.gate, keyring, base=base, probes=probes, allow_skipped=left_out)
+    report = gate.judge(registry.path(label))
+    report.save(releases / f"gate-{label}.json")
+    failure = report.first_failure
+    if failure is None:
+        registry.advance(label, State.LOADED)
+        registry.advance(label, State.SANE, f"gated here against {base.label}")
+    else:
+        words = f"gate: {failure.name} is {failure.value}, must be {failure.limit}"
+        registry.reject(label, words)
+    return report
 
 
 def ensure_replay(path: Path, num: int = 120, seed: int = 90) -> Path:

@@ -20,6 +20,10 @@ class Driver(Protocol):
 class Slot(Protocol):
     """Holds the weights in use."""
 
+    @property
+    def is_recalled(self) -> bool:
+        """Whether the weights in use must not act any more."""
+
     def swap_at_boundary(self) -> Policy:
         """Return the policy to use until the next boundary."""
 
@@ -63,12 +67,17 @@ def run_episode(
 
     Synchronous, as in training: the observation of a chunk is taken when the last action of the
     chunk before it was executed for its full 200 ms, and the arm waits while the policy thinks.
-    When the loop ends, for any reason, nothing more is proposed, and the guard holds.
+    When the loop ends, for any reason, nothing more is proposed, and the guard holds. Weights that
+    are recalled finish no chunk: the ones before them look again and act next.
 
     Raises:
         StaleObservationError: No fresh observation came.
         InputError: The policy does not know the instruction, or its chunk is malformed.
     """
+
+    def is_over() -> bool:
+        return slot.is_recalled or is_cancelled()
+
     steps, policy = 0, None
     while steps < task.max_steps and not is_cancelled():
         newest = slot.swap_at_boundary()
@@ -78,9 +87,9 @@ def run_episode(
         chunk = infer(policy, sensor.observe())
         require_array("chunk.actions", chunk.actions, (None, ACTION_DIM), finite=False)
         for proposal in numbering.proposals(chunk)[: task.max_steps - steps]:
-            if is_cancelled():
+            if is_over():
                 break
-            driver.execute(proposal, is_cancelled)
+            driver.execute(proposal, is_over)
             steps += 1
             on_step(steps, proposal)
     return steps

@@ -19,6 +19,12 @@ class PairingConfig:
 
     max_skew_s: float = 0.05
     """Largest distance of the stamps of picture and joints."""
+    max_skewed_s: float = 0.6
+    """Three control periods without a picture that has joints near it are a fault."""
+    max_future_s: float = 0.1
+    """A stamp farther ahead is replaced by the time of arrival."""
+    max_replaced: int = 5
+    """Stamps replaced in a row before pictures are no longer taken."""
     max_frozen: int = 5
     """Equal pictures in a row, after the joints moved, that make the camera count as frozen."""
     min_motion_rad: float = 0.05
@@ -27,6 +33,9 @@ class PairingConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_range("max_skew_s", self.max_skew_s, 0.001, 0.2, "s")
+        require_range("max_skewed_s", self.max_skewed_s, 0.1, 5.0, "s")
+        require_range("max_future_s", self.max_future_s, 0.0, 1.0, "s")
+        require_range("max_replaced", self.max_replaced, 1, 100)
         require_range("max_frozen", self.max_frozen, 2, 100)
         require_range("min_motion_rad", self.min_motion_rad, 0.01, 0.5, "rad")
 
@@ -48,6 +57,8 @@ class ObservationPairing:
         self._joints: deque[_Joints] = deque(maxlen=100)
         self._changed = threading.Condition()
         self._health = FrameHealth(self._config)
+        self._paired_ns: int | None = None
+        self._replaced_in_a_row = 0
         self.dropped = 0
         """Pictures without joints near them in time."""
 
@@ -56,9 +67,28 @@ class ObservationPairing:
         """Whether the camera shows the same picture while the joints move."""
         return self._health.is_frozen
 
-    def add_image(self, image_hwc: ImageArray, stamp_ns: int) -> None:
-        """Take over a picture; one that is not newer than the last is ignored."""
+    def is_skewed(self, now_ns: int) -> bool:
+        """Whether pictures and joints come, but for a while none near each other in time."""
         with self._changed:
+            has_both = bool(self._images) and bool(self._joints)
+            if not has_both or any(self._near(stamp_ns) for stamp_ns, _ in self._images):
+                self._paired_ns = now_ns
+            paired_ns = self._paired_ns if self._paired_ns is not None else now_ns
+            self._paired_ns = paired_ns
+            return now_ns - paired_ns > self._config.max_skewed_s * 1e9
+
+    def add_image(self, image_hwc: ImageArray, stamp_ns: int, arrival_ns: int = 0) -> None:
+        """Take over a picture; one that is not newer than the last is ignored.
+
+        With `arrival_ns` a stamp from the future is replaced by it; after several in a row the
+        pictures are ignored, since nobody knows what they show.
+        """
+        with self._changed:
+            is_ahead = arrival_ns and stamp_ns - arrival_ns > self._config.max_future_s * 1e9
+            self._replaced_in_a_row = self._replaced_in_a_row + 1 if is_ahead else 0
+            if self._replaced_in_a_row > self._config.max_replaced:
+                return
+            stamp_ns = arrival_ns if is_ahead else stamp_ns
             if self._images and stamp_ns <= self._images[-1][0]:
                 return
             self._images.append((stamp_ns, image_hwc))
@@ -79,6 +109,7 @@ class ObservationPairing:
             self._images.clear()
             self._joints.clear()
             self._health = FrameHealth(self._config)
+            self._paired_ns = None
 
     def newest_stamp_ns(self) -> int:
         """Return the stamp of the newest picture, 0 when there is none."""
@@ -116,8 +147,8 @@ class ObservationPairing:
         return None
 
     def _pair(self, now_ns: int, stamp_ns: int, image_hwc: ImageArray) -> Observation | None:
-        near = min(self._joints, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
-        if near is None or abs(near.stamp_ns - stamp_ns) > self._config.max_skew_s * 1e9:
+        near = self._near(stamp_ns)
+        if near is None:
             return None
         return Observation(
             image_hwc=image_hwc,
@@ -126,6 +157,13 @@ class ObservationPairing:
             stamp_ns=stamp_ns,
             age_s=(now_ns - stamp_ns) * 1e-9,
         )
+
+    def _near(self, stamp_ns: int) -> _Joints | None:
+        """Return the joints nearest in time, if they are near enough."""
+        near = min(self._joints, key=lambda item: abs(item.stamp_ns - stamp_ns), default=None)
+        if near is None or abs(near.stamp_ns - stamp_ns) > self._config.max_skew_s * 1e9:
+            return None
+        return near
 
 
 class FrameHealth:

@@ -40,6 +40,7 @@ class PolicySlot:
         self._previous: Policy | None = None
         self._offered = self._swapped = self._rolled_back = 0
         self._last_swap_s = 0.0
+        self._is_recalled = False
 
     @property
     def active(self) -> Policy:
@@ -53,6 +54,12 @@ class PolicySlot:
         with self._lock:
             return self._candidate
 
+    @property
+    def is_recalled(self) -> bool:
+        """Whether the active weights must not act any more: the chunk under way ends here."""
+        with self._lock:
+            return self._is_recalled
+
     def offer(self, policy: Policy) -> None:
         """Let `policy` take over at the next boundary; a newer offer replaces a waiting one.
 
@@ -65,7 +72,7 @@ class PolicySlot:
         with self._lock:
             if policy.version == self._active.version:
                 if self._candidate is not None:
-                    self._candidate = None
+                    self._candidate, self._is_recalled = None, False
                     return
                 raise SwapRefusedError(
                     f"{policy.version}: is active already, must be another version. "
@@ -78,6 +85,7 @@ class PolicySlot:
         """Take back a waiting offer; return whether there was one."""
         with self._lock:
             waited, self._candidate = self._candidate is not None, None
+            self._is_recalled = False
             return waited
 
     def swap_at_boundary(self) -> Policy:
@@ -88,12 +96,13 @@ class PolicySlot:
                 is_return = self._candidate is self._previous
                 self._previous = None if is_return else self._active
                 self._active, self._candidate = self._candidate, None
+                self._is_recalled = False
                 self._swapped += 1
                 self._last_swap_s = watch.seconds()
             return self._active
 
     def roll_back(self) -> None:
-        """Let the previous policy take over at the next boundary; a waiting offer is dropped.
+        """Let the previous policy take over with the next action; a waiting offer is dropped.
 
         The weights that were left are forgotten: a second roll-back never returns to them.
 
@@ -106,8 +115,43 @@ class PolicySlot:
                     f"{self._active.version}: has no previous policy in memory, must have one to "
                     f"roll back. Load one with: robot-agent weights roll-back"
                 )
-            self._candidate = self._previous
+            self._candidate, self._is_recalled = self._previous, True
             self._rolled_back += 1
+
+    def turn_to(self, version: str) -> None:
+        """Let `version`, active or previous, act from the next episode on; both are kept.
+
+        For weights that take turns. Only between episodes, by the thread that runs them.
+
+        Raises:
+            SwapRefusedError: It is neither of the two, or an offer waits.
+        """
+        with self._lock:
+            if self._candidate is not None:
+                raise SwapRefusedError(
+                    f"{version}: {self._candidate.version} waits to act, must be in before "
+                    f"weights take turns. Nothing changed."
+                )
+            if version == self._active.version:
+                return
+            if self._previous is None or version != self._previous.version:
+                raise SwapRefusedError(
+                    f"{version}: is neither active nor previous, must be one of them to take "
+                    f"turns. Nothing changed."
+                )
+            self._active, self._previous = self._previous, self._active
+            self._swapped += 1
+
+    def leave(self, version: str) -> None:
+        """Let `version` act no more: forget it, and roll back at once when it is active."""
+        with self._lock:
+            if self._candidate is not None and self._candidate.version == version:
+                self._candidate = None
+            if self._active.version == version and self._previous is not None:
+                self._candidate, self._is_recalled = self._previous, True
+                self._rolled_back += 1
+            elif self._previous is not None and self._previous.version == version:
+                self._previous = None
 
     def status(self) -> SlotStatus:
         """Return versions and counters, as one consistent picture."""

@@ -101,19 +101,25 @@ def _up(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     _require_known(arguments)
     from robot_agent.ros.client import AgentClient
+    from robot_agent.ros.episodes import EpisodeOrder
 
+    order = EpisodeOrder(
+        instruction=arguments.instruction,
+        seed=arguments.seed,
+        max_steps=arguments.max_steps,
+        scene=arguments.scene,
+        is_simulated=not arguments.robot,
+        is_recorded=not arguments.no_record,
+        judge=_ask if arguments.robot and sys.stdin.isatty() else None,
+    )
     with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
         while True:
-            report = client.run_task(
-                arguments.instruction,
-                seed=arguments.seed,
-                max_steps=arguments.max_steps,
-                scene=arguments.scene,
-                is_simulated=not arguments.robot,
-                is_recorded=not arguments.no_record,
-                is_cancelled=asked.is_set,
-            )
+            if client.episodes.repeats_start():
+                sys.stderr.write(
+                    "The second of a pair: put everything back as it was the last time.\n"
+                )
+            report = client.episodes.run(order, asked.is_set)
             if not report.is_to_repeat or asked.is_set() or not _is_scene_put_back(arguments):
                 break
     results = {"instruction": arguments.instruction, **vars(report)}
@@ -135,6 +141,13 @@ def _is_scene_put_back(arguments: argparse.Namespace) -> bool:
         return False
     sys.stderr.write("Put the scene back, step away from the arm, and press Enter to record anew.")
     return bool(sys.stdin.readline())
+
+
+def _ask() -> str:
+    """Ask the person at the robot how an episode ended; what is not said stays unknown."""
+    sys.stderr.write("Did the robot do it? y, n, or Enter when you cannot say: ")
+    words = sys.stdin.readline().strip().lower()
+    return {"y": "success", "n": "failure"}.get(words[:1], "unknown")
 
 
 def _adapt(arguments: argparse.Namespace) -> int:

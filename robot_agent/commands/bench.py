@@ -1,4 +1,4 @@
-"""`bench control|swap|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
+"""`bench control|swap|camera|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
 
 import argparse
 import itertools
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from robot_agent.commands import bench_camera
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -34,6 +35,14 @@ def register(commands: "Commands") -> None:
     swap.add_argument("--swaps", type=whole(1, 1_000_000), default=1000)
     swap.add_argument("--size-mb", type=number(0.1, 1e5, "MB"), default=34.0)
     swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
+    swap.add_argument("--fifo", action="store_true", help="real-time scheduling of the loop")
+    swap.add_argument("--ticks-per-swap", type=whole(1, 100_000), default=10)
+    swap.add_argument(
+        "--lerobot-swaps",
+        type=whole(0, 1_000_000),
+        default=20,
+        help="streamed, for comparison",
+    )
     policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
     policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
@@ -52,6 +61,7 @@ def register(commands: "Commands") -> None:
     delta.add_argument("--learning-rate", type=number(0, 0.01), default=5e-6)
     delta.add_argument("--age", type=whole(0, 100_000), default=0, help="steps before the base")
     delta.add_argument("--coherence", type=number(0, 1), default=0.0, help="of the gradients")
+    bench_camera.add(group)
     for parser in (control, swap):
         add_json(parser)
     for parser in (policy, imagine, sim, delta):
@@ -78,17 +88,52 @@ def _control(arguments: argparse.Namespace) -> int:
 
 
 def _swap(arguments: argparse.Namespace) -> int:
-    from robot_agent.ros.bench_swap import bench_swap
+    from robot_agent.ros.bench_swap import SwapOptions, bench_swap
 
-    with _steps("bench swap", 2) as on_run:
-        results = bench_swap(arguments.swaps, arguments.size_mb, arguments.rate_hz, on_run=on_run)
-    rows = [_lateness("with swaps", results), _lateness("without", results["control"])]
+    with _steps("bench swap", 3 if arguments.lerobot_swaps else 2) as on_run:
+        results = bench_swap(
+            arguments.swaps,
+            arguments.size_mb,
+            arguments.rate_hz,
+            options=SwapOptions(
+                ticks_per_swap=arguments.ticks_per_swap,
+                lerobot_swaps=arguments.lerobot_swaps,
+                fifo=arguments.fifo,
+            ),
+            on_run=on_run,
+        )
+    runs = {"with swaps": results, "without": results["control"]}
+    if "lerobot_style" in results:
+        runs["streamed, loaded in place"] = results["lerobot_style"]
+    rows = [[*_lateness(name, run), run["torn"], *_waits(run)] for name, run in runs.items()]
     shown = table(
-        f"{results['swaps']} swaps of {arguments.size_mb:g} MB", ("run", *_LATENESS), rows
+        f"{results['swaps']} swaps of {arguments.size_mb:g} MB at {arguments.rate_hz:g} Hz",
+        ("run", *_LATENESS, "torn", "work p50 ms", "seen to action p50 ms"),
+        rows,
     )
-    torn = f"torn actions: {results['torn']}"
-    show("bench swap", results, as_json=arguments.json, tables=[shown, torn])
+    tables = [shown, *_swap_words(results)]
+    show("bench swap", results, as_json=arguments.json, tables=tables)
     return 0
+
+
+def _waits(run: Mapping[str, Any]) -> list[float]:
+    return [run[key]["p50"] for key in ("work_ms", "seen_to_active_ms")]
+
+
+def _swap_words(results: Mapping[str, Any]) -> Iterator[str]:
+    compared, scheduling = results["comparison"], results["scheduling"]
+    bound = compared["missed_bound"]
+    yield (
+        f"swaps cost ticks: p = {compared['fisher_p']:.3g} (Fisher, one-sided); p99.9 lateness "
+        f"{compared['p999_difference_ms']:+.2f} ms"
+        + (f"; missed ticks under {bound:.2g} (3/N)" if bound else "")
+    )
+    granted = "granted" if scheduling["nice"] == scheduling["wanted_nice"] else "refused"
+    fifo = ", SCHED_FIFO" if scheduling["fifo"] else ""
+    yield (
+        f"priority of the loop {scheduling['wanted_nice']}: {granted}{fifo}; load of the machine "
+        f"{scheduling['load_average'][0]:.1f}"
+    )
 
 
 def _lateness(name: str, entry: Mapping[str, Any]) -> list[object]:

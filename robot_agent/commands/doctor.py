@@ -67,7 +67,7 @@ def examine(folder: Path, machine: Machine) -> Iterator[Finding]:
     yield _disk(folder)
     yield from _surroundings()
     yield _assets()
-    yield _camera()
+    yield from _cameras()
 
 
 def _python() -> Finding:
@@ -171,15 +171,8 @@ def _assets() -> Finding:
     return Finding("shipped weights", "ok", f"{len(team.hashes)} files, whole")
 
 
-def _camera() -> Finding:
-    try:
-        library = importlib.import_module("pyrealsense2")
-        devices = list(library.context().query_devices())
-    except (ImportError, OSError, RuntimeError) as error:
-        fix = "Needed on a robot only. sudo apt install libusb-1.0-0"
-        return Finding("camera", "optional", f"pyrealsense2: {error}", fix)
-    if not devices:
-        fix = "Needed on a robot only: plug the RealSense into a USB 3 port."
-        return Finding("camera", "optional", "no RealSense found", fix)
-    names = [str(d.get_info(library.camera_info.name)) for d in devices]
-    return Finding("camera", "ok", ", ".join(names))
+def _cameras() -> Iterator[Finding]:
+    from robot_agent.commands import doctor_camera
+
+    for name, (status, value, fix) in doctor_camera.rows():
+        yield Finding(name, status, value, fix)

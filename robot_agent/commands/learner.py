@@ -117,6 +117,11 @@ def _verdict(records: "Sequence[RoundRecord]") -> str:
     last = records[-1]
     if last.version_after:
         return f"{last.version_after} acts after {len(records)} rounds"
+    if last.not_acting:
+        return (
+            f"{last.not_acting} passed the gate and does not act: refused since, or still in the "
+            f"shadow. See: robot-agent weights show {last.not_acting}"
+        )
     if not last.trusted:
         return f"round {last.index}: the world model is not trusted here: {last.trust}"
     failed = [check for check in last.gate if not check["passed"]]

@@ -1,10 +1,11 @@
-"""`weights list|show|verify|promote|roll-back`: which weights drive the arm, and why.
+"""`weights list|show|verify|promote|approve|roll-back`: which weights drive the arm, and why.
 
 The other commands of the group are in `weights_transfer`.
 """
 
 import argparse
 import dataclasses
+import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,16 @@ def register(commands: "Commands") -> None:
         add_json(parser)
     promote = add_command(group, "promote", "let a release act on the running agent", _promote)
     promote.add_argument("label", help="label of a release that passed the gate")
+    promote.add_argument(
+        "--skip-probation", action="store_true", help="no shadow, no probation; needs --sign-with"
+    )
+    promote.add_argument("--sign-with", type=Path, metavar="PEM", help="the operator's key")
+    approve = add_command(group, "approve", "let weights stay that passed probation", _approve)
+    approve.add_argument("label", help="label of the release on probation")
     back = add_command(group, "roll-back", "return to the previous release", _roll_back)
     back.add_argument("--reason", required=True, help="why; it is kept in the journal")
     back.add_argument("--releases", type=Path, help="a stopped agent's registry, without ROS")
-    for parser in (promote, back):
+    for parser in (promote, approve, back):
         add_namespace(parser)
         add_json(parser)
     weights_transfer.register(group)
@@ -101,9 +108,11 @@ def _show(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments.releases)
     require_known(registry, arguments.label)
     bundle = registry.load(arguments.label)
+    releases = registry.releases()
+    history = releases.history[arguments.label]
     plain = {
         "label": bundle.label,
-        "state": str(registry.releases().states[arguments.label]),
+        "state": str(releases.states[arguments.label]),
         "signed_by": bundle.signed_by,
         **dataclasses.asdict(bundle.manifest),
         "report": dict(bundle.report),
@@ -111,10 +120,11 @@ def _show(arguments: argparse.Namespace) -> int:
     }
     show(
         "weights show",
-        plain,
+        {**plain, "history": [list(line) for line in history]},
         as_json=arguments.json,
         tables=[
-            table(f"Release {bundle.label}: whole and signed", ("what", "value"), plain.items())
+            table(f"Release {bundle.label}: whole and signed", ("what", "value"), plain.items()),
+            table("Its road", ("at", "what", "words"), history),
         ],
     )
     return 0
@@ -158,13 +168,46 @@ def require_known(registry: "Registry", label: str) -> None:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
+    waiver = _waiver(arguments)
     from robot_agent.ros.client import AgentClient
 
     with AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
-        message = client.promote(arguments.label)
+        message = client.promote(arguments.label, waiver)
     show(
         "weights promote",
+        {"label": arguments.label, "message": message},
+        as_json=arguments.json,
+        tables=[message],
+    )
+    return 0
+
+
+def _waiver(arguments: argparse.Namespace) -> tuple[str, bytes] | None:
+    """Return the operator's signature that spares a release its probation, when asked for."""
+    from robot_agent.release.signing import load_key
+    from robot_agent.release.waiver import sign_waiver
+
+    if not arguments.skip_probation:
+        return None
+    if arguments.sign_with is None:
+        raise ConfigError(
+            "--sign-with is missing: only an operator may skip the probation. Name the "
+            "operator's private key."
+        )
+    remedy = "Name the operator's private key."
+    key = load_key(existing_file(arguments.sign_with, "the operator's key", remedy))
+    return key.key_id, sign_waiver(arguments.label, key)
+
+
+def _approve(arguments: argparse.Namespace) -> int:
+    from robot_agent.ros.client import AgentClient
+
+    with AgentClient(arguments.namespace) as client:
+        client.wait_ready(_READY_S)
+        message = client.approve(arguments.label, getpass.getuser())
+    show(
+        "weights approve",
         {"label": arguments.label, "message": message},
         as_json=arguments.json,
         tables=[message],

@@ -1,4 +1,4 @@
-"""`weights diff|gc|export|import|veto|keys`: what changes in a registry, and between two."""
+"""`weights diff|gc|export|import|gate|veto|keys`: what changes in a registry, and between two."""
 
 import argparse
 import dataclasses
@@ -36,6 +36,8 @@ def register(group: "Commands") -> None:
     take = add_command(group, "import", "take in an exported file or a bundle's folder", _import)
     take.add_argument("source", type=Path, help="file or folder")
     take.add_argument("--factory", action="store_true", help="it becomes the factory release")
+    gate = add_command(group, "gate", "check a release that was taken in", _gate)
+    gate.add_argument("label", help="label of a VERIFIED release")
     veto = add_command(group, "veto", "stop a release that is not GOOD yet", _veto)
     veto.add_argument("label", help="label of a candidate, or of the release in probation")
     veto.add_argument("--reason", required=True, help="why; it is kept in the journal")
@@ -46,7 +48,7 @@ def register(group: "Commands") -> None:
     )
     keys.add_argument("--role", choices=("trainer", "operator"), default="trainer")
     keys.add_argument("--retire", action="append", default=[], metavar="ID", help="key to retire")
-    for parser in (diff, gc, out, take, veto, keys):
+    for parser in (diff, gc, out, take, gate, veto, keys):
         add_releases(parser)
         add_json(parser)
 
@@ -115,9 +117,33 @@ def _import(arguments: argparse.Namespace) -> int:
         "weights import",
         {"label": label, "state": state},
         as_json=arguments.json,
-        tables=[f"{label}: whole and signed, {state}"],
+        tables=[f"{label}: whole and signed, {state}{_next_step(label, state)}"],
     )
     return 0
+
+
+def _next_step(label: str, state: str) -> str:
+    return f". It acts only after: robot-agent weights gate {label}" if state == "VERIFIED" else ""
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from robot_agent.compose import gate_release
+
+    keyring_path(arguments.releases)
+    report = gate_release(arguments.releases, arguments.label)
+    rows = [(c.name, "yes" if c.passed else "NO", c.value, c.limit) for c in report.checks]
+    rows += [
+        (name, "left out", "the shipped team does not know its tasks", "")
+        for name in report.skipped
+    ]
+    verdict = "passed, SANE" if report.passed else "refused, REJECTED"
+    show(
+        "weights gate",
+        report.to_json(),
+        as_json=arguments.json,
+        tables=[table(f"{report.bundle}: {verdict}", ("check", "passed", "value", "limit"), rows)],
+    )
+    return 0 if report.passed else 1
 
 
 def _veto(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_agent.core.types import Chunk, Episode, Observation, SafeAction, Step
+from robot_agent.core.types import Chunk, Episode, FloatArray, Frame, Observation, SafeAction, Step
 
 
 class Clock(Protocol):
@@ -25,6 +25,34 @@ class Sensor(Protocol):
 
     def observe(self) -> Observation:
         """Return the newest observation; StaleObservationError when it is older than its limit."""
+
+
+class Camera(Protocol):
+    """A source of pictures. One thread calls the methods; none waits without a limit."""
+
+    @property
+    def intrinsics(self) -> FloatArray:
+        """Return the matrix (3, 3) [px] of the stream; zeros when nobody has measured it."""
+
+    @property
+    def description(self) -> str:
+        """Return what the camera is: name, serial number, connection."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what is not as it should be but does not keep it from streaming, in words."""
+
+    def start(self) -> None:
+        """Start streaming; InputError says what is missing or does not fit, and the remedy."""
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the next picture, None when none came; InputError when it cannot be used."""
+
+    def stop(self) -> None:
+        """Stop streaming; harmless when it did not stream. May hang: call it contained."""
+
+    def reset(self) -> None:
+        """Restart the device itself, where it can be; the next `start` finds it again."""
 
 
 class Policy(Protocol):

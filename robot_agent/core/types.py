@@ -53,6 +53,22 @@ def require_array(
 
 
 @dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a camera."""
+
+    image_hwc: ImageArray
+    """RGB (H, W, 3) uint8."""
+    stamp_ns: int
+    """Monotonic capture time."""
+    number: int
+    """Counted by the camera; a gap is a lost frame."""
+    depth_mm: NDArray[np.uint16] | None = None
+    """Distance (H, W) [mm] aligned to the picture, 0 where unknown; None without depth."""
+    is_stamp_replaced: bool = False
+    """Whether the camera's own stamp was of no use and the time of arrival stands for it."""
+
+
+@dataclass(frozen=True, eq=False)
 class Observation:
     """What the robot saw and felt at one moment."""
 
@@ -104,6 +120,8 @@ class Proposal:
     """Monotonic stamp of the observation that it answers."""
     deadline_ns: int
     """Monotonic time until which it may be started."""
+    speed: float = 1.0
+    """Share of the guard's ordinary speed limits, (0, 1]; never loosens one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,6 +115,29 @@ def mcnemar_p(pairs: Pairs) -> float:
     return min(1.0, 2 * tail / 2**discordant)
 
 
+def fisher_p(events: int, trials: int, other_events: int, other_trials: int) -> float:
+    """Return the one-sided p-value that the first rate is not above the second.
+
+    The chance of at least `events` among the first trials when all events of both fall anywhere
+    with equal chance. 1 without events.
+
+    Raises:
+        InputError: More events than trials, or a negative count.
+
+    Source: R. A. Fisher, On the interpretation of chi-squared from contingency tables, and the
+    calculation of P, Journal of the Royal Statistical Society 85 (1922) 87-94.
+    """
+    for count, limit in ((events, trials), (other_events, other_trials)):
+        if not 0 <= count <= limit:
+            raise InputError(f"events: {count} of {limit}, must be 0 to {limit}. Count again.")
+    total, happened = trials + other_trials, events + other_events
+    ways = sum(
+        math.comb(trials, k) * math.comb(other_trials, happened - k)
+        for k in range(events, min(happened, trials) + 1)
+    )
+    return ways / math.comb(total, happened)
+
+
 def paired_difference(pairs: Pairs, confidence: float = CONFIDENCE) -> PairedDifference:
     """Return the difference of success of two policies on the same start states."""
     return PairedDifference(

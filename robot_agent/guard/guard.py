@@ -13,6 +13,8 @@ from robot_agent.guard.limits import (
     MAX_GRIPPER_PWM,
     STEP_S,
     GuardConfig,
+    is_speed,
+    slowed,
     to_ns,
 )
 from robot_agent.guard.reactions import REACTIONS
@@ -143,7 +145,10 @@ def _policy_step(config: GuardConfig, state: GuardState, inputs: GuardInputs) ->
             state, last_sequence=proposal.sequence, last_version=str(proposal.weights_version)
         )
         life_ns = state.now_ns + to_ns(config.max_proposal_life_s)
-        return _try(config, state, proposal.action, "policy", min(proposal.deadline_ns, life_ns))
+        expires_ns = min(proposal.deadline_ns, life_ns)
+        if not is_speed(proposal.speed):
+            return _try(config, state, None, "policy", expires_ns)
+        return _try(slowed(config, proposal.speed), state, proposal.action, "policy", expires_ns)
     if verdict == "duplicate":
         return transitions.count(state, "dropped_duplicate")
     state = transitions.count(state, "dropped_late" if verdict == "late" else "rejected")

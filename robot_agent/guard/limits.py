@@ -1,7 +1,8 @@
 """The guard's numbers; YAML may tighten a coded ceiling and never loosen it."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 from robot_agent.core.bridge_action import STEP_LIMIT_M, STEP_LIMIT_RAD
 from robot_agent.core.config import require_range
@@ -145,6 +146,37 @@ class GuardConfig:
     def floor_m(self) -> float:
         """Lowest height of any body point."""
         return self.table_height_m + self.table_margin_m
+
+
+@lru_cache(maxsize=16)
+def slowed(config: GuardConfig, speed: float) -> GuardConfig:
+    """Return the limits at a share of the ordinary speed; a share above 1 changes nothing.
+
+    Steps, turns and the speeds of tool and joints shrink alike, so that the path keeps its shape.
+    No limit falls below the lowest that a file may ask for, and none rises.
+
+    Args:
+        config: The ordinary limits.
+        speed: Share of them; must be above 0, see `is_speed`.
+    """
+    if speed >= 1.0:
+        return config
+
+    def share(name: str) -> float:
+        return max(CEILINGS[name][0], speed * float(getattr(config, name)))
+
+    return replace(
+        config,
+        max_step_m=share("max_step_m"),
+        max_step_rad=share("max_step_rad"),
+        max_tool_speed_mps=share("max_tool_speed_mps"),
+        max_joint_speed_radps=share("max_joint_speed_radps"),
+    )
+
+
+def is_speed(speed: object) -> bool:
+    """Return whether a proposal's speed is a finite number above 0."""
+    return isinstance(speed, float | int) and math.isfinite(speed) and speed > 0.0
 
 
 def to_ns(seconds: float) -> int:

@@ -17,9 +17,15 @@ from robot_agent.learn.budget import Budget
 from robot_agent.learn.data import Episodes, episodes_from_store
 from robot_agent.learn.journal import RoundRecord, RunFolder
 from robot_agent.learn.practice import PracticeConfig, imagined_success, practise
-from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, replay, start_frames
+from robot_agent.learn.reality import (
+    closed_loop_gaps,
+    judged_outcomes,
+    replay,
+    run_by,
+    start_frames,
+)
 from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
-from robot_agent.learn.source import CollectPlan, EpisodeSource
+from robot_agent.learn.source import EpisodeSource, plan_episodes
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
@@ -116,6 +122,8 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
             break
         record = RoundRecord(index=index, version_before=slow.desk.current)
         episodes = _collect(slow, order, config, record, records)
+        slow.run.strike_out(records, slow.desk.current)
+        record.version_before = slow.desk.current  # a probation may have ended meanwhile
         evidence = _finetune(slow, config, record, episodes, order.instructions)
         evidence.instructions = _compare(slow, config, record, records, evidence)
         if record.trusted and evidence.instructions and not slow.budget.is_over():
@@ -139,20 +147,10 @@ def _collect(
     left = order.max_real_episodes - used - config.final_episodes
     share = max(0, left // (config.rounds - record.index))
     slow.budget.say("collect", record.index, 0.0, f"{share} real episodes")
-    plan = _plan(order, share, config.first_seed + 10_000 * record.index)
+    plan = plan_episodes(order.instructions, share, config.first_seed + 10_000 * record.index)
     record.episodes = slow.robot.collect(slow.desk.current, plan)
     ids = [i for r in records for i in r.episodes] + record.episodes
     return [slow.store.load(i) for i in ids]
-
-
-def _plan(order: Order, count: int, seed: int) -> list[CollectPlan]:
-    tasks = order.instructions
-    shares = [count // len(tasks) + (i < count % len(tasks)) for i in range(len(tasks))]
-    return [
-        CollectPlan(task, share, seed + 1000 * i)
-        for i, (task, share) in enumerate(zip(tasks, shares, strict=True))
-        if share
-    ]
 
 
 def _compare(
@@ -170,11 +168,12 @@ def _compare(
     """
     fresh = [slow.store.load(i) for i in record.episodes]
     record.real_outcomes = judged_outcomes(evidence.held_out_judge, fresh, config.real_threshold)
+    own, outcomes = run_by(record.version_before, fresh, record.real_outcomes)
     promised = records[-1].imagined_after if records and records[-1].version_after else {}
-    kept = closed_loop_gaps(promised, fresh, record.real_outcomes, config.gap_limit)
+    kept = closed_loop_gaps(promised, own, outcomes, config.gap_limit)
     slow.desk.restore(slow.team.policy)
     record.imagined_before = _promise(slow.team.policy, evidence, config, record.index)
-    now = closed_loop_gaps(record.imagined_before, fresh, record.real_outcomes, config.gap_limit)
+    now = closed_loop_gaps(record.imagined_before, own, outcomes, config.gap_limit)
     record.gaps = [f"promised; {gap}" for gap in kept] + [f"finetuned; {gap}" for gap in now]
     for line in record.gaps:
         slow.budget.say("compare", record.index, 1.0, line)
@@ -268,7 +267,7 @@ def _release(slow: Slow, record: RoundRecord, evidence: Evidence) -> None:
         slow.budget.say("gate", record.index, 1.0, "refused; the active weights keep running")
         return
     promoted, message = slow.robot.promote(version)
-    record.version_after = version if promoted else ""
+    record.version_after, record.not_acting = (version, "") if promoted else ("", version)
     record.seconds = slow.budget.seconds()
     slow.budget.say("swap", record.index, 1.0, message or f"{version} acts")
 
@@ -277,22 +276,22 @@ def _final_check(
     slow: Slow, order: Order, config: ImproveConfig, records: list[RoundRecord]
 ) -> None:
     """Compare the last weights with reality too; the gaps go into the last record."""
-    if not records or not records[-1].version_after or records[-1].final_outcomes:
-        return
-    if slow.budget.is_over():
+    if not records or slow.budget.is_over():
         return
     last = records[-1]
     used = sum(len(r.episodes) for r in records)
     count = min(config.final_episodes, order.max_real_episodes - used)
-    if count <= 0:
+    if count <= 0 or not last.version_after or last.final_outcomes:
         return
     slow.budget.say("collect", last.index, 0.0, f"{count} real episodes to check the last round")
-    plan = _plan(order, count, config.first_seed + 10_000 * config.rounds)
+    plan = plan_episodes(order.instructions, count, config.first_seed + 10_000 * config.rounds)
     last.final_episodes = slow.robot.collect(last.version_after, plan)
     fresh = [slow.store.load(i) for i in last.final_episodes]
     judge = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
     last.final_outcomes = judged_outcomes(judge, fresh, config.real_threshold)
-    gaps = closed_loop_gaps(last.imagined_after, fresh, last.final_outcomes, config.gap_limit)
+    own, outcomes = run_by(last.version_after, fresh, last.final_outcomes)
+    slow.run.strike_out(records, slow.desk.current)
+    gaps = closed_loop_gaps(last.imagined_after, own, outcomes, config.gap_limit)
     last.final_gaps = [str(gap) for gap in gaps]
     slow.run.save_round(last)
     for line in last.final_gaps:

@@ -24,7 +24,9 @@ class RoundRecord:
     index: int
     version_before: str
     version_after: str = ""
-    """Empty when the gate or the robot refused."""
+    """Empty when the gate or the robot refused, or as long as it does not act."""
+    not_acting: str = ""
+    """Version that passed the gate and did not act in the end: refused, or still in the shadow."""
     episodes: list[str] = field(default_factory=list)
     real_outcomes: list[bool] = field(default_factory=list)
     """Of `episodes`, by the held-out judge or a person."""
@@ -69,6 +71,12 @@ class RunFolder:
                     f"{path}: is no record of a round ({error}). Move it away and resume."
                 ) from error
         return records
+
+    def strike_out(self, records: Sequence[RoundRecord], acting: str) -> None:
+        """Take back the newest version when the robot refused it, or has not let it act yet."""
+        if records and records[-1].version_after not in ("", acting):
+            records[-1].not_acting, records[-1].version_after = records[-1].version_after, ""
+            self.save_round(records[-1])
 
     def save_worlds(self, worlds: Sequence[nn.Module], index: int) -> None:
         """Keep the finetuned members of a round."""

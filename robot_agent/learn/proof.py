@@ -1,5 +1,6 @@
 """What the gate asks about a tiny policy: loaded as on the robot, timed, and rolled out."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from robot_agent.learn.reality import start_frames
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
-from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
+from robot_agent.models.tiny_team import INSTRUCTIONS, TinyTeam, load_into
 from robot_agent.models.tiny_vla import TinyVla
 from robot_agent.release.bundle import Bundle
 from robot_agent.release.gate import Comparison, GateProbes
@@ -57,12 +58,7 @@ def tiny_probes(
     home scene of both at once.
     """
     scene = start_frames(evidence.episodes[:_MAX_STARTS], evidence.instructions, INSTRUCTIONS)
-
-    def against(
-        world: TinyImagination, judge: ClassifierJudge, starts: Sequence[Start]
-    ) -> Callable[[Bundle], Comparison]:
-        return lambda candidate: _compare((candidate, base), world, judge, starts, config)
-
+    against = _comparer(base, config)
     return GateProbes(
         loaded=loaded_tensors,
         act=golden_actions,
@@ -71,6 +67,41 @@ def tiny_probes(
         held_out_world=against(evidence.held_out_world, evidence.judge, scene),
         regression=against(evidence.held_out_world, evidence.held_out_judge, home),
     )
+
+
+def shipped_probes(
+    base: Bundle, team: TinyTeam, home: Sequence[Start], config: ProofConfig
+) -> GateProbes:
+    """Return what a robot can ask of a release that was trained elsewhere.
+
+    There are no episodes of its scene here, so all three comparisons begin in the home scene, with
+    the shipped world models and judges, and say whether it is worse than `base` there. Without
+    the tasks of the team they are left out.
+    """
+    plain = GateProbes(loaded=loaded_tensors, act=golden_actions, latency_ms=latency_ms)
+    if tuple(base.manifest.provenance.get("instructions", ())) != tuple(INSTRUCTIONS):
+        return plain
+    world, unseen = TinyImagination(team.worlds[0]), TinyImagination(team.held_out_world)
+    judge = ClassifierJudge(team.judges, INSTRUCTIONS)
+    strict = ClassifierJudge([team.held_out_judge], INSTRUCTIONS)
+    against = _comparer(base, config)
+    return dataclasses.replace(
+        plain,
+        held_out_judge=against(world, strict, home),
+        held_out_world=against(unseen, judge, home),
+        regression=against(unseen, strict, home),
+    )
+
+
+def _comparer(
+    base: Bundle, config: ProofConfig
+) -> Callable[[TinyImagination, ClassifierJudge, Sequence[Start]], Callable[[Bundle], Comparison]]:
+    def against(
+        world: TinyImagination, judge: ClassifierJudge, starts: Sequence[Start]
+    ) -> Callable[[Bundle], Comparison]:
+        return lambda candidate: _compare((candidate, base), world, judge, starts, config)
+
+    return against
 
 
 def loaded_tensors(bundle: Bundle) -> bytes:

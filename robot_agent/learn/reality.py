@@ -52,6 +52,21 @@ def judged_outcomes(
     return outcomes
 
 
+def run_by(
+    version: str, episodes: Sequence[Episode], outcomes: Sequence[bool]
+) -> tuple[list[Episode], list[bool]]:
+    """Return the episodes that one version ran from start to end, and their outcomes.
+
+    While weights are on probation every second episode is run by the ones before.
+    """
+    own = [
+        (episode, outcome)
+        for episode, outcome in zip(episodes, outcomes, strict=True)
+        if set(episode.weights_versions) == {version}
+    ]
+    return [episode for episode, _ in own], [outcome for _, outcome in own]
+
+
 def start_frames(
     episodes: Sequence[Episode], instructions: Sequence[str], known: Sequence[str]
 ) -> list[Start]:

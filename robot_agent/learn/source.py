@@ -17,6 +17,17 @@ class CollectPlan:
     seed: int
 
 
+def plan_episodes(instructions: Sequence[str], count: int, seed: int) -> list[CollectPlan]:
+    """Return `count` episodes shared among the instructions, each with seeds of its own."""
+    num = len(instructions)
+    shares = [count // num + (i < count % num) for i in range(num)]
+    return [
+        CollectPlan(task, share, seed + 1000 * i)
+        for i, (task, share) in enumerate(zip(instructions, shares, strict=True))
+        if share
+    ]
+
+
 class EpisodeSource(Protocol):
     """Runs real episodes and changes the active weights; implemented by the pipe and by tests."""
 

@@ -34,7 +34,12 @@ from robot_agent.release.tensors import (
     load_tensors,
     summarize,
 )
-from robot_agent.store.durable import publish_folder, storage_errors, write_durably
+from robot_agent.store.durable import (
+    make_folder,
+    publish_folder,
+    storage_errors,
+    write_durably,
+)
 from robot_agent.store.strict_json import canonical_json
 
 
@@ -125,7 +130,9 @@ def write_bundle(folder: Path, contents: BundleContents, key: SigningKey) -> Man
         InputError: `folder` exists.
         StorageError: The disk refused; nothing became visible.
     """
-    if folder.exists():
+    with storage_errors("writing a bundle", folder):
+        exists = folder.exists()
+    if exists:
         raise InputError(f"{folder}: exists, must be new. Choose another folder.")
     files = _encode(contents, folder.name)
     manifest = Manifest(
@@ -152,7 +159,7 @@ def publish_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make a folder of files visible by one atomic rename; StorageError leaves nothing behind."""
     staging = folder.with_name(f".tmp-{folder.name}")
     with storage_errors("writing a bundle", folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         try:

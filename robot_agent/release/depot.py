@@ -19,6 +19,7 @@ from robot_agent.release.manifest import (
 from robot_agent.release.signing import Keyring
 from robot_agent.store.durable import (
     folder_lock,
+    make_folder,
     publish_folder,
     require_free_space,
     storage_errors,
@@ -37,7 +38,7 @@ class Depot:
         """Use `folder`, made when it is missing."""
         self._folder, self._keyring = folder, keyring
         with storage_errors("making the registry", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def path(self, label: str) -> Path:
         """Return the folder of a bundle."""

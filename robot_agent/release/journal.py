@@ -37,7 +37,6 @@ class Journal:
         content = {**record, "n": len(lines), "previous": previous, "at": wall_stamp()}
         content["sha256"] = _hash(content)
         with storage_errors("appending to the journal", self._path):
-            is_new = not self._path.exists()
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 os.ftruncate(descriptor, whole_bytes)
@@ -45,15 +44,13 @@ class Journal:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            if is_new:
-                sync_folder(self._path.parent)
+            # Always: whoever began the file may have been killed before its name was durable.
+            sync_folder(self._path.parent)
 
     def _read_lines(self) -> tuple[list[tuple[dict[str, Any], str]], int]:
         """Return (record, its hash) of every whole line, and the bytes they take."""
-        if not self._path.exists():
-            return [], 0
         with storage_errors("reading the journal", self._path):
-            content = self._path.read_bytes()
+            content = self._path.read_bytes() if self._path.exists() else b""
         whole_bytes = content.rfind(b"\n") + 1
         lines: list[tuple[dict[str, Any], str]] = []
         previous = _FIRST

@@ -12,6 +12,7 @@ from robot_agent.release.bundle import Bundle
 from robot_agent.release.bundle_reader import read_manifest
 from robot_agent.release.depot import Depot
 from robot_agent.release.journal import Journal
+from robot_agent.release.lineage import require_newer, require_parent
 from robot_agent.release.manifest import Manifest
 from robot_agent.release.signing import Keyring
 from robot_agent.release.states import ROAD, ReleaseInfo, Releases, State, replay
@@ -84,8 +85,8 @@ class Registry:
             self._require_state(releases, label, State.FETCHED)
             try:
                 bundle = self.load(label)
-                _require_newer(bundle, releases)
-                _require_parent(bundle, releases)
+                require_newer(bundle, releases)
+                require_parent(bundle, releases)
             except BundleRejectedError as error:
                 self._record_state(label, State.REJECTED, reason=str(error))
                 raise
@@ -132,7 +133,7 @@ class Registry:
             self._require_state(releases, label, *ROAD[:-1])
             self._record_state(label, State.REJECTED, reason=reason)
 
-    def activate(self, label: str) -> None:
+    def activate(self, label: str, reason: str = "") -> None:
         """Make a release current: a SHADOW one enters PROBATION, a GOOD one stays GOOD.
 
         Raises:
@@ -153,23 +154,40 @@ class Registry:
                 )
             slots = {**releases.slots(), "current": label, "previous": releases.current}
             if state is State.SHADOW:
-                self._record_state(label, State.PROBATION, slots=slots)
+                self._record_state(label, State.PROBATION, slots=slots, reason=reason)
             elif label != releases.current:
                 self._journal.append(
                     {"kind": "slots", "slots": slots, "reason": f"activate {label}"}
                 )
 
-    def roll_back(self, reason: str) -> str:
+    def note(self, label: str, what: str, values: Mapping[str, Any]) -> None:
+        """Keep evidence about a release in the journal; no state changes."""
+        with self._locked():
+            self._journal.append(
+                {"kind": "note", "label": label, "what": what, "values": dict(values)}
+            )
+
+    def roll_back(self, reason: str, leaving: str = "") -> str:
         """Return to the previous release, or the factory one; return its label.
 
         A deliberate local act, recorded with its reason: the only way to an older version. A
-        release in probation is rejected by it, a good one stays good.
+        release in probation is rejected by it, a good one stays good. With `leaving`, nothing
+        happens unless that release is current: someone else was faster.
         """
         with self._locked() as releases:
+            if leaving and releases.current != leaving:
+                return releases.current
             return self._roll_back(releases, reason)
 
+    def suspend(self, reason: str) -> str:
+        """End a probation in good order: its release waits in SHADOW to be tried anew."""
+        with self._locked() as releases:
+            if releases.states.get(releases.current) is not State.PROBATION:
+                return releases.current
+            return self._roll_back(releases, reason, State.SHADOW)
+
     def boot(self) -> str:
-        """Record a start and return the label to run, or "" when nothing sound is left.
+        """Record a start; return the label to run, or "" when nothing sound is left.
 
         A release that was in probation when the process ended is rejected. After too many starts
         without `healthy`, or when a bundle is damaged on disk, the next slot takes over.
@@ -217,12 +235,9 @@ class Registry:
             good = [n for n, state in releases.states.items() if state is State.GOOD]
             kept = set(good[len(good) - self._config.keep :]) if self._config.keep else set()
             done = (State.GOOD, State.REJECTED)
-            removed = []
-            for label, state in releases.states.items():
-                if label in releases.pinned | kept or state not in done:
-                    continue
-                if self._depot.remove(label):
-                    removed.append(label)
+            kept |= releases.pinned
+            past = [n for n, state in releases.states.items() if state in done and n not in kept]
+            removed = [label for label in past if self._depot.remove(label)]
             self._depot.sweep()
         return removed
 
@@ -256,15 +271,14 @@ class Registry:
             )
         return state
 
-    def _roll_back(self, releases: Releases, reason: str) -> str:
+    def _roll_back(self, releases: Releases, reason: str, to: State = State.REJECTED) -> str:
         left = releases.current
         rest = [releases.previous, releases.factory]
-        others = [label for label in rest if label != left]
-        target = self._depot.first_sound(others, releases.hashes)
+        target = self._depot.first_sound([n for n in rest if n != left], releases.hashes)
         previous = releases.factory if target != releases.factory else ""
         slots = {"current": target, "previous": previous, "factory": releases.factory}
         if releases.states.get(left) is State.PROBATION:
-            self._record_state(left, State.REJECTED, slots=slots, reason=reason)
+            self._record_state(left, to, slots=slots, reason=reason)
         elif not target:
             raise SwapRefusedError(
                 f"{left}: no sound previous or factory release is left, must be one to roll back. "
@@ -282,19 +296,3 @@ class Registry:
             slots = {**releases.slots(), "current": target}
             self._journal.append({"kind": "slots", "slots": slots, "reason": reason})
         return target
-
-
-def _require_newer(bundle: Bundle, releases: Releases) -> None:
-    label, version = bundle.label, bundle.manifest.version
-    others = [v for other, v in releases.versions.items() if other != label]
-    newest = max(others, default=0)
-    if version <= newest:
-        raise BundleRejectedError(label, "version", version, f"above {newest}")
-
-
-def _require_parent(bundle: Bundle, releases: Releases) -> None:
-    parent, wanted = bundle.manifest.parent, releases.hashes.get(releases.current, "")
-    if not parent and bundle.signed_by == "operator":
-        return
-    if parent != wanted:
-        raise BundleRejectedError(bundle.label, "parent", parent or "none", wanted or "none")

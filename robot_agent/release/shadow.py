@@ -90,6 +90,11 @@ class Shadow:
         self._not_finite = 0
 
     @property
+    def observations(self) -> int:
+        """Observations that both have answered."""
+        return self._observations
+
+    @property
     def is_complete(self) -> bool:
         """Whether enough observations were compared, or none more are needed to refuse."""
         return self._not_finite > 0 or self._observations >= self._config.min_observations

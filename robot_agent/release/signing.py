@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from robot_agent.core.errors import ConfigError
-from robot_agent.store.durable import replace_file, storage_errors, sync_folder
+from robot_agent.store.durable import make_folder, replace_file, storage_errors, sync_folder
 from robot_agent.store.strict_json import canonical_json, parse_json_object
 
 Role = Literal["trainer", "operator"]
@@ -80,7 +80,7 @@ def create_key(path: Path) -> SigningKey:
         serialization.NoEncryption(),
     )
     with storage_errors("writing a signing key", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, pem)
@@ -126,7 +126,7 @@ def keyring_bytes(keyring: Keyring) -> bytes:
 def save_keyring(path: Path, keyring: Keyring) -> None:
     """Write the trusted public keys as JSON, by one atomic rename."""
     with storage_errors("writing the keyring", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         replace_file(path, keyring_bytes(keyring))
 
 

@@ -61,6 +61,8 @@ class Releases:
     hashes: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a release was rejected or left."""
+    history: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    """Of each release, oldest first: when (UTC), which edge or what evidence, and its words."""
     current: str = ""
     previous: str = ""
     factory: str = ""
@@ -103,6 +105,8 @@ class Releases:
     def take(self, record: Mapping[str, Any]) -> None:
         """Apply one record."""
         kind, label = record["kind"], str(record.get("label", ""))
+        if label:
+            self._remember(label, record)
         if kind == "state":
             self._take_state(label, State(record["state"]), record)
         elif kind == "slots":
@@ -112,6 +116,13 @@ class Releases:
             self.boots += 1
         elif kind == "healthy":
             self.boots = 0
+
+    def _remember(self, label: str, record: Mapping[str, Any]) -> None:
+        what = str(record.get("state") or record.get("what", ""))
+        values = record.get("values", {})
+        words = record.get("reason") or "; ".join(f"{name}: {v}" for name, v in values.items())
+        line = (str(record.get("at", "")), what, str(words))
+        self.history.setdefault(label, []).append(line)
 
     def _take_slots(self, slots: Mapping[str, Any]) -> None:
         self.current, self.previous = slots["current"], slots["previous"]

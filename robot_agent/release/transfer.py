@@ -29,7 +29,7 @@ from robot_agent.release.manifest import (
 )
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring
-from robot_agent.store.durable import storage_errors, sync_folder
+from robot_agent.store.durable import make_folder, storage_errors, sync_folder
 
 _STAGING = ".tmp-import-"
 _DELTA_OVERHEAD = 1 << 16
@@ -47,12 +47,14 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
         InputError: `target` exists, or the base has another layout.
         StorageError: The disk refused.
     """
-    if target.exists():
+    with storage_errors("exporting a release", target):
+        exists = target.exists()
+    if exists:
         raise InputError(f"{target}: exists, must be new. Choose another file.")
     manifest = registry.load(label).manifest
     folder, staging = registry.path(label), target.with_name(f".tmp-{target.name}")
     with storage_errors("exporting a release", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         try:
             with staging.open("wb") as file, tarfile.open(fileobj=file, mode="w:") as archive:
                 for name in (MANIFEST_NAME, SIGNATURE_NAME, *sorted(manifest.files)):
@@ -65,9 +67,9 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
                 os.fsync(written.fileno())
             staging.rename(target)
             sync_folder(target.parent)
+            return target.stat().st_size
         finally:
             staging.unlink(missing_ok=True)
-    return target.stat().st_size
 
 
 def import_release(

@@ -1,7 +1,7 @@
 """One adaptation: events of the learner in, episodes and promotions out, inside its budgets."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,8 @@ class AdaptSession:
     command: list[str]
     num_episodes: int = 0
     watch: Stopwatch = field(default_factory=Stopwatch)
+    _is_pair_open: bool = False
+    _said: str = ""
 
     def run(self) -> AdaptOutcome:
         """Adapt; whatever happens, the learner is ended and the arm holds."""
@@ -124,14 +126,17 @@ class AdaptSession:
             if not promoted:
                 raise LearnerError(f"collect with {version}: {message}")
         episodes: list[str] = []
-        for part in event["plan"]:
-            for index in range(int(part["count"])):
-                if self._why_over():
-                    return episodes
-                order = self._episode(str(part["instruction"]), int(part["seed"]) + index)
-                episode_id = self._run_episode(order)
-                if episode_id:
-                    episodes.append(episode_id)
+        last: EpisodeOrder | None = None
+        for instruction, seed in _in_turns(event["plan"]):
+            if self._why_over():
+                break
+            if last is not None and self._is_pair_open:
+                last = self._episode(last.instruction, last.seed)  # a pair begins alike
+            else:
+                last = self._episode(instruction, seed)
+            episode_id = self._run_episode(last)
+            if episode_id:
+                episodes.append(episode_id)
         return episodes
 
     def _episode(self, instruction: str, seed: int) -> EpisodeOrder:
@@ -159,6 +164,10 @@ class AdaptSession:
             f"episode {self.num_episodes}/{self.order.max_real_episodes}: {report.outcome} "
             f"{report.steps} steps, {report.weights_version} {report.message}"
         )
+        if report.proving not in ("", self._said):
+            self._said = report.proving
+            self.log(report.proving)
+        self._is_pair_open = bool(report.proving) and calls.repeats_start()
         if report.outcome == "abort" and not self._why_over():
             raise LearnerError(f"an episode was aborted: {report.message}")
         return report.episode_id
@@ -166,3 +175,14 @@ class AdaptSession:
     def _promote(self, version: str) -> tuple[bool, str]:
         answer = self.calls.call(topics.WEIGHTS_PROMOTE, timeout_s=120.0, version=version)
         return bool(answer.success), str(answer.message)
+
+
+def _in_turns(plan: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Yield instruction and seed of every episode, one of each task after the other.
+
+    Weights on probation then meet all tasks from the first pairs on.
+    """
+    for index in range(max((int(part["count"]) for part in plan), default=0)):
+        for part in plan:
+            if index < int(part["count"]):
+                yield str(part["instruction"]), int(part["seed"]) + index

@@ -1,27 +1,30 @@
 """The loop that `bench swap` measures, in its own process, with weights that tell on tears."""
 
 import gc
-import hashlib
 import json
-import subprocess
+import queue
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.clock import SystemClock
-from robot_agent.core.types import ACTION_DIM, Chunk, FloatArray, Observation, Proposal
+from robot_agent.core.types import Chunk, FloatArray, Observation, Proposal
 from robot_agent.ros import realtime
+from robot_agent.ros.bench_swap_loader import Loader, make_bundles, tagged_tensors
+from robot_agent.ros.bench_swap_stream import Stream, load_in_place
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.ticker import Ticker
 
 BENCH_TOPIC = "bench_swap"
-_MODULE = "robot_agent.ros.bench_swap_loop"
-_TENSORS = ACTION_DIM
+Road = Literal["none", "slot", "in_place", "lerobot_style"]
+"""How new weights come: not at all, ours, ours but copied over those in use, LeRobot's way."""
+_TAGS = (1, 2)
+_PATIENCE_S = 60.0
 
 
 class TaggedPolicy:
@@ -49,99 +52,53 @@ class TaggedPolicy:
         return Chunk(action[None, :], self.version, self.tag, 0)
 
 
-def write_weights(path: Path, tag: int, size_mb: float) -> str:
-    """Write `size_mb` of tensors full of `tag`; return the hash of the file."""
-    entries = max(int(size_mb * 1e6 / 8 / _TENSORS), 2)
-    content = np.full((_TENSORS, entries), float(tag)).tobytes()
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def map_weights(path: Path) -> list[FloatArray]:
-    """Return the tensors of a checked file without reading it: pages come when they are used."""
-    mapped = np.memmap(path, np.float64, "r")
-    return list(mapped.reshape(_TENSORS, -1))
-
-
-class Loader:
-    """Reads and hashes in a process of its own, into shared memory.
-
-    In the loop's process this would hold the interpreter's lock now and then, at ordinary
-    priority, and a busy machine would let the loop wait for it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Start the helper; checked files appear in `folder`."""
-        self._folder, self._count = folder, 0
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def load(self, path: Path, sha256: str) -> Path:
-        """Return a checked copy of `path` in shared memory; ValueError for another hash."""
-        self._count += 1
-        target = self._folder / f"loaded-{self._count}"
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{path}\t{sha256}\t{target}\n")
-        self._process.stdin.flush()
-        if self._process.stdout.readline().strip() != "ok":
-            raise ValueError(f"{path.name}: the hash is not the one of the manifest")
-        return target
-
-    def close(self) -> None:
-        """End the helper."""
-        self._process.kill()
-        self._process.communicate()
-
-
-def serve_loads() -> None:
-    """Be the helper: check each file that a line names, and copy it."""
-    for line in sys.stdin:
-        path, sha256, target = line.rstrip("\n").split("\t")
-        content = Path(path).read_bytes()
-        is_sound = hashlib.sha256(content).hexdigest() == sha256
-        if is_sound:
-            Path(target).write_bytes(content)
-        sys.stdout.write("ok\n" if is_sound else "bad\n")
-        sys.stdout.flush()
-
-
 class _Loop:
-    """The control loop of the sender and the thread that offers weights."""
+    """The control loop of the sender and the thread that brings weights."""
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], publish: Callable[[Any], None]
+        self, folder: Path, shared: Path, settings: dict[str, Any], publish: Callable[[Any], None]
     ) -> None:
         self._clock, self._publish, self._settings = SystemClock(), publish, settings
-        self._files = []
-        for tag in (1, 2):
-            path = folder / f"{tag}.weights"
-            self._files.append((tag, path, write_weights(path, tag, settings["size_mb"])))
-        tag, path, sha256 = self._files[0]
-        self._loader = Loader(folder)
-        tensors = map_weights(self._loader.load(path, sha256))
-        if settings["in_place"]:
-            tensors = [tensor.copy() for tensor in tensors]
-        self._slot = PolicySlot(TaggedPolicy(tag, tensors))
+        self._road: Road = settings["road"]
+        self._loader: Loader | None = None
+        self._stream: Stream | None = None
+        tensors = self._open_road(folder, shared)
+        self._slot = PolicySlot(TaggedPolicy(_TAGS[0], tensors))
+        self._streamed: queue.SimpleQueue[tuple[int, bytes, int]] = queue.SimpleQueue()
         self._late_ns: list[int] = []
-        self._offered_ns = 0
         self._swap_ns: list[int] = []
-        self._boundary = threading.Event()
-        self._is_done = threading.Event()
+        self._work_ns: list[int] = []
+        self._seen_ns = 0
+        self._wanted_tag = _TAGS[0]
+        self._acted = threading.Event()
+        self._acted.set()
+        self._all_brought, self._is_done = threading.Event(), threading.Event()
+        self._nice, self._is_fifo = 0, False
+
+    def _open_road(self, folder: Path, shared: Path) -> list[FloatArray]:
+        """Start what brings weights; return the tensors of the first version."""
+        size_mb, fifo = self._settings["size_mb"], self._settings["fifo"]
+        tensors = list(tagged_tensors(_TAGS[0], size_mb).values())
+        if self._road == "lerobot_style":
+            self._stream = Stream(size_mb, fifo=fifo)
+        elif self._road != "none":
+            self._bundles = dict(zip(_TAGS, make_bundles(folder, _TAGS, size_mb), strict=True))
+            self._loader = Loader(shared, folder, size_mb, fifo=fifo)
+            loaded = self._loader.load(self._bundles[_TAGS[0]])
+            tensors = loaded if self._road == "slot" else tensors
+        return tensors
 
     def tick(self, due_ns: int, late_ns: int) -> None:
         """Take the policy, act, publish."""
-        if len(self._late_ns) >= self._settings["ticks"]:
+        if len(self._late_ns) >= self._settings["ticks"] and self._all_brought.is_set():
             self._is_done.set()
             return
+        if self._settings["fifo"] and not self._late_ns:
+            self._is_fifo = realtime.enter_fifo(realtime.CONTROL_PRIORITY)
         self._late_ns.append(late_ns)
-        before = self._slot.status().swapped
-        policy = self._slot.swap_at_boundary()
-        chunk = policy.act(None)  # type: ignore[arg-type]  # a tagged policy looks at nothing
+        if not self._streamed.empty():
+            self._load_streamed()
+        chunk = self._slot.swap_at_boundary().act(None)  # type: ignore[arg-type]  # looks at nothing
         self._publish(
             Proposal(
                 action=chunk.actions[0],
@@ -153,37 +110,55 @@ class _Loop:
                 deadline_ns=due_ns,
             )
         )
-        if self._slot.status().swapped > before:
-            self._swap_ns.append(self._clock.now_ns() - self._offered_ns)
-            self._boundary.set()
+        if not self._acted.is_set() and chunk.weights_version == str(self._wanted_tag):
+            self._swap_ns.append(self._clock.now_ns() - self._seen_ns)
+            self._acted.set()
 
-    def offer(self) -> None:
-        """Load and offer weights again and again, spread over the run."""
-        realtime.enter(realtime.CONTROL_NICE)
-        count = self._settings["swaps"]
-        for index in range(count):
-            wanted = len(self._late_ns) >= (index + 1) * self._settings["ticks"] // (count + 1)
-            while not wanted and not self._is_done.wait(0.005):
-                wanted = len(self._late_ns) >= (index + 1) * self._settings["ticks"] // (count + 1)
-            if self._is_done.is_set():
-                return
-            self._offered_ns = self._clock.now_ns()
-            self._offer_one(*self._files[(index + 1) % 2])
+    def _load_streamed(self) -> None:
+        tag, content, fetched_ns = self._streamed.get()
+        policy = self._slot.active
+        assert isinstance(policy, TaggedPolicy)
+        start_ns = self._clock.now_ns()
+        load_in_place(content, policy.tensors)
+        policy.tag = tag
+        self._work_ns.append(fetched_ns + self._clock.now_ns() - start_ns)
 
-    def _offer_one(self, tag: int, path: Path, sha256: str) -> None:
-        loaded = self._loader.load(path, sha256)
-        tensors = map_weights(loaded)
-        loaded.unlink()  # the mapping keeps the content
-        if self._settings["in_place"]:
-            active = self._slot.active
-            assert isinstance(active, TaggedPolicy)
-            active.tag = tag
-            for old, new in zip(active.tensors, tensors, strict=True):
-                old[:] = new
-            return
-        self._boundary.clear()
-        self._slot.offer(TaggedPolicy(tag, tensors))
-        self._boundary.wait(1.0)
+    def bring(self) -> None:
+        """Bring weights again and again, spread over the run."""
+        self._nice = realtime.CONTROL_NICE if realtime.enter(realtime.CONTROL_NICE) else 0
+        if self._settings["fifo"]:
+            realtime.enter_fifo(realtime.LOADER_PRIORITY)
+        swaps, ticks = self._settings["swaps"], self._settings["ticks"]
+        for index in range(swaps):
+            while len(self._late_ns) < (index + 1) * ticks // (swaps + 1):
+                if self._is_done.wait(0.002):
+                    return
+            self._bring_one(_TAGS[(index + 1) % 2])
+        self._all_brought.set()
+
+    def _bring_one(self, tag: int) -> None:
+        """From the moment a new version is seen to the first action of it."""
+        self._wanted_tag, self._seen_ns = tag, self._clock.now_ns()
+        self._acted.clear()
+        if self._stream is not None:
+            content = self._stream.fetch(tag)
+            self._streamed.put((tag, content, self._clock.now_ns() - self._seen_ns))
+        elif self._loader is not None:
+            tensors = self._loader.load(self._bundles[tag])
+            self._work_ns.append(self._clock.now_ns() - self._seen_ns)
+            if self._road == "slot":
+                self._slot.offer(TaggedPolicy(tag, tensors))
+            else:
+                self._overwrite(tag, tensors)
+        if not self._acted.wait(_PATIENCE_S):
+            raise TimeoutError(f"no action of version {tag} within {_PATIENCE_S:g} s")
+
+    def _overwrite(self, tag: int, tensors: list[FloatArray]) -> None:
+        policy = self._slot.active
+        assert isinstance(policy, TaggedPolicy)
+        policy.tag = tag
+        for old, new in zip(policy.tensors, tensors, strict=True):
+            old[:] = new
 
     def run(self) -> dict[str, Any]:
         """Run both and return the counts of this side."""
@@ -197,31 +172,47 @@ class _Loop:
             name="bench",
             nice=realtime.CONTROL_NICE,
         )
-        loader = threading.Thread(target=self.offer, daemon=True)
+        bringer = threading.Thread(target=self._guarded, args=(errors,), daemon=True)
         ticker.start()
-        loader.start()
+        bringer.start()
         self._is_done.wait()
         ticker.stop()
-        loader.join(5.0)
-        self._loader.close()
+        bringer.join(5.0)
+        for road in (self._loader, self._stream):
+            if road is not None:
+                road.close()
         if errors:
             raise errors[0]
+        return self._results(period_ns, ticker.skipped)
+
+    def _guarded(self, errors: list[BaseException]) -> None:
+        try:
+            self.bring()
+        except Exception as error:  # noqa: BLE001 - reported by the main thread
+            errors.append(error)
+            self._is_done.set()
+
+    def _results(self, period_ns: int, skipped: int) -> dict[str, Any]:
         late_ms = np.array(self._late_ns) * 1e-6
         p50, p99, p999 = (float(p) for p in np.percentile(late_ms, [50, 99, 99.9]))
-        swap_ms = np.array(self._swap_ns or [0]) * 1e-6
         return {
-            "swaps": self._slot.status().swapped,
+            "swaps": len(self._swap_ns),
             "ticks": len(late_ms),
-            "missed": int((late_ms * 1e6 >= period_ns).sum()) + ticker.skipped,
+            "missed": int((late_ms * 1e6 >= period_ns).sum()) + skipped,
             "late_ms": {"p50": p50, "p99": p99, "p999": p999, "max": float(late_ms.max())},
-            "seen_to_active_ms": {
-                "p50": float(np.percentile(swap_ms, 50)),
-                "p99": float(np.percentile(swap_ms, 99)),
-            },
+            "seen_to_active_ms": _percentiles(self._swap_ns),
+            "work_ms": _percentiles(self._work_ns),
+            "nice": self._nice,
+            "fifo": self._is_fifo,
         }
 
 
-def _main(folder: Path, settings: dict[str, Any]) -> None:
+def _percentiles(times_ns: list[int]) -> dict[str, float]:
+    times_ms = np.array(times_ns or [0]) * 1e-6
+    return {f"p{p}": float(np.percentile(times_ms, p)) for p in (50, 99)}
+
+
+def _main(folder: Path, shared: Path, settings: dict[str, Any]) -> None:
     from robot_agent.ros import environment
 
     environment.prepare()
@@ -231,14 +222,15 @@ def _main(folder: Path, settings: dict[str, Any]) -> None:
     from robot_agent.ros import convert, topics
 
     sys.setswitchinterval(0.0005)
-    gc.freeze()
     rclpy.init()
     node = rclpy.create_node("bench_sender", namespace="bench_swap")
     publisher = node.create_publisher(ActionProposal, BENCH_TOPIC, topics.EVENTS)
     clock = SystemClock()
     while publisher.get_subscription_count() == 0:
         clock.sleep_until(clock.now_ns() + 10_000_000)
-    loop = _Loop(folder, settings, lambda p: publisher.publish(convert.to_proposal(p)))
+    loop = _Loop(folder, shared, settings, lambda p: publisher.publish(convert.to_proposal(p)))
+    gc.collect()
+    gc.freeze()
     results = loop.run()
     clock.sleep_until(clock.now_ns() + 300_000_000)
     node.destroy_node()
@@ -247,7 +239,4 @@ def _main(folder: Path, settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        serve_loads()
-    else:
-        _main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))

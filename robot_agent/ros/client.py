@@ -181,11 +181,24 @@ class AgentClient:
         if not answer.success:
             raise ArmFaultError(f"{topics.SIM_INJECT}: {answer.message}")
 
-    def promote(self, version: str) -> str:
-        """Let `version` act from the next boundary on; return what the policy node says."""
-        answer = self.calls.call(topics.WEIGHTS_PROMOTE, timeout_s=60.0, version=version)
+    def promote(self, version: str, waiver: tuple[str, bytes] | None = None) -> str:
+        """Put `version` on its way, or let it act when it is GOOD; return what the node says.
+
+        A `waiver`, key id and signature of `release.waiver`, spares it shadow and probation.
+        """
+        fields: dict[str, Any] = {"version": version}
+        if waiver is not None:
+            fields |= {"skip_probation": True, "key_id": waiver[0], "signature": list(waiver[1])}
+        return self._ask(topics.WEIGHTS_PROMOTE, **fields)
+
+    def approve(self, version: str, person: str) -> str:
+        """Let weights stay that their probation found not to be worse; return words."""
+        return self._ask(topics.WEIGHTS_APPROVE, version=version, approved_by=person)
+
+    def _ask(self, service: str, **fields: Any) -> str:
+        answer = self.calls.call(service, timeout_s=60.0, **fields)
         if not answer.success:
-            raise ArmFaultError(f"{topics.WEIGHTS_PROMOTE}: {answer.message}")
+            raise ArmFaultError(f"{service}: {answer.message}")
         return str(answer.message)
 
     def roll_back(self, reason: str) -> str:

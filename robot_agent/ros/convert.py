@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from robot_agent_interfaces.msg import ActionProposal, OperatorCommand
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -47,7 +48,7 @@ def to_image(image_hwc: ImageArray, stamp_ns: int) -> Any:
     return message
 
 
-def from_image(message: Any) -> ImageArray:
+def from_image(message: Any, topic: str = topics.CAMERA_IMAGE) -> ImageArray:
     """Return RGB (H, W, 3) uint8 of an rgb8 or bgr8 Image; a view where that is possible.
 
     Raises:
@@ -55,18 +56,30 @@ def from_image(message: Any) -> ImageArray:
     """
     if message.encoding not in ("rgb8", "bgr8"):
         raise InputError(
-            f"{topics.CAMERA_IMAGE}: encoding is '{message.encoding}', must be rgb8 or bgr8. "
+            f"{topic}: encoding is '{message.encoding}', must be rgb8 or bgr8. "
             f"Check the camera's colour profile."
         )
     rows, row_bytes = int(message.height), int(message.step)
     pixels = np.frombuffer(message.data, np.uint8)
     if pixels.size != rows * row_bytes or row_bytes < 3 * message.width or rows == 0:
         raise InputError(
-            f"{topics.CAMERA_IMAGE}: {pixels.size} bytes do not make {message.width}x{rows} "
+            f"{topic}: {pixels.size} bytes do not make {message.width}x{rows} "
             f"pixels with rows of {row_bytes} bytes. Check what publishes it."
         )
     image = pixels.reshape(rows, row_bytes)[:, : 3 * message.width].reshape(rows, -1, 3)
     return image if message.encoding == "rgb8" else image[:, :, ::-1].copy()
+
+
+def to_depth(depth_mm: NDArray[np.uint16], stamp_ns: int) -> Any:
+    """Return a 16UC1 Image message of distances (H, W) [mm], as realsense2_camera sends them."""
+    require_array("depth_mm", depth_mm, (None, None), np.uint16)
+    message = Image(encoding="16UC1", is_bigendian=0)
+    message.height, message.width = depth_mm.shape
+    message.step = 2 * message.width
+    message.header.frame_id = topics.CAMERA_FRAME
+    message.header.stamp = to_stamp(stamp_ns)
+    message.data = array.array("B", np.ascontiguousarray(depth_mm, "<u2").tobytes())
+    return message
 
 
 def to_camera_info(width: int, height: int, intrinsics: FloatArray, stamp_ns: int) -> Any:
@@ -121,6 +134,7 @@ def to_proposal(proposal: Proposal) -> Any:
         chunk_id=proposal.chunk_id,
         index=proposal.index,
         sequence=proposal.sequence,
+        speed=float(proposal.speed),
         action=[float(value) for value in np.asarray(proposal.action).reshape(-1)],
     )
 
@@ -135,6 +149,7 @@ def from_proposal(message: Any) -> Proposal:
         sequence=int(message.sequence),
         stamp_ns=int(message.stamp_ns),
         deadline_ns=int(message.deadline_ns),
+        speed=float(message.speed),
     )
 
 

@@ -30,6 +30,8 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    promotion_file: str = ""
+    """YAML of PromotionConfig: what new weights must show before they stay."""
     scene: str = "home"
     seed: int = 0
     time_factor: float = 1.0
@@ -109,7 +111,12 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    policy = {"releases": releases, "shipped": options.shipped}
+    policy = {
+        "releases": releases,
+        "shipped": options.shipped,
+        "is_simulated": options.is_simulated,
+        "promotion_file": options.promotion_file,
+    }
     recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),

@@ -33,6 +33,13 @@ class EpisodeOrder:
     is_simulated: bool = True
     """Put the simulated world to the start of `seed`, and let its truth judge."""
     is_recorded: bool = True
+    judge: Callable[[], str] | None = None
+    """Asks a person how the episode of a real arm ended: success, failure or unknown."""
+
+    @property
+    def judged_by(self) -> str:
+        """Who says how it ended."""
+        return "sim" if self.is_simulated else "operator"
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class EpisodeReport:
     steps: int
     weights_version: str
     message: str
+    proving: str = ""
+    """What the outcome means for weights that are being proven, in words."""
     is_to_repeat: bool = False
     """The operator threw it away to record it anew."""
 
@@ -80,8 +89,9 @@ class EpisodeCalls:
             episode_id, note = self._end(order, outcome, result) if order.is_recorded else ("", "")
         assert result is not None
         is_to_repeat = result.outcome == "re_record"
+        proving = ""
         if outcome in ("success", "failure"):
-            self._prove(str(result.weights_version))
+            proving = self._report(str(result.weights_version), outcome, _judge_of(order, result))
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
@@ -91,7 +101,24 @@ class EpisodeCalls:
             int(result.steps),
             str(result.weights_version),
             message,
+            proving,
             is_to_repeat,
+        )
+
+    def repeats_start(self) -> bool:
+        """Return whether the next episode is the second of a pair of a probation.
+
+        Waits for two reports of the policy node: the first may have been under way already.
+        """
+        newest = self._calls.newest(topics.POLICY_STATUS)
+        for _ in range(2):
+            newest = self._after(newest)
+        return bool(newest.repeat_start)
+
+    def _after(self, seen: Any) -> Any:
+        """Return the report of the policy node that follows one that was seen."""
+        return self._calls.wait_for(
+            topics.POLICY_STATUS, lambda now: seen is None or now.stamp_ns > seen.stamp_ns, 5.0
         )
 
     def revive_simulation(self) -> bool:
@@ -147,9 +174,7 @@ class EpisodeCalls:
             raise ArmFaultError(f"{topics.EPISODE_START}: {answer.message}")
 
     def _end(self, order: EpisodeOrder, outcome: str, result: Any) -> tuple[str, str]:
-        judge = "sim" if order.is_simulated and outcome in ("success", "failure") else ""
-        if result is not None and result.outcome in JUDGEMENTS:
-            judge = "operator"
+        judge = _judge_of(order, result) if outcome in ("success", "failure") else ""
         answer = self._calls.call(
             topics.EPISODE_END, timeout_s=30.0, outcome=outcome, judged_by=judge
         )
@@ -157,11 +182,18 @@ class EpisodeCalls:
             return str(answer.episode_id), str(answer.message)
         return "", f"not recorded: {answer.message}"
 
-    def _prove(self, version: str) -> None:
-        """End the probation of the weights that acted; a cancelled or faulty episode does not."""
-        answer = self._calls.call(topics.WEIGHTS_PROVE, version=version)
+    def _report(self, version: str, outcome: str, judged_by: str) -> str:
+        """Tell how the weights that acted did; a cancelled or faulty episode says nothing."""
+        answer = self._calls.call(
+            topics.WEIGHTS_OUTCOME,
+            timeout_s=60.0,
+            version=version,
+            outcome=outcome,
+            judged_by=judged_by,
+        )
         if not answer.success:
-            raise ArmFaultError(f"{topics.WEIGHTS_PROVE}: {answer.message}")
+            raise ArmFaultError(f"{topics.WEIGHTS_OUTCOME}: {answer.message}")
+        return str(answer.message)
 
     def _task(self, order: EpisodeOrder) -> Task:
         """Return the task of an instruction in the simulated scene, present or ordered."""
@@ -220,9 +252,15 @@ class EpisodeCalls:
         if result is None or result.outcome == "abort":
             return "abort"
         if not order.is_simulated:
-            return str(result.outcome)
+            return str(result.outcome) if order.judge is None else order.judge()
         truth = self._calls.newest(topics.SIM_STATE)
         return "success" if truth is not None and truth.success else "failure"
+
+
+def _judge_of(order: EpisodeOrder, result: Any) -> str:
+    """Return who says how an episode ended; an operator's word goes over the simulation's."""
+    is_said = result is not None and result.outcome in JUDGEMENTS
+    return "operator" if is_said else order.judged_by
 
 
 class _Life:

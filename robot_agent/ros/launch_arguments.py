@@ -30,6 +30,9 @@ AGENT: Mapping[str, Argument] = {
     **COMMON,
     "store": Argument("", "Episode store; empty is FOLDER/episodes."),
     "releases": Argument("", "Release registry; empty is FOLDER/releases."),
+    "promotion_file": Argument(
+        "", "YAML of what new weights must show; empty keeps the coded values."
+    ),
     "teleop": Argument("none", "Operator's device to start too.", ("none", *REMOTE_DEVICES)),
 }
 SIM: Mapping[str, Argument] = {
@@ -96,6 +99,7 @@ def options_from(values: Mapping[str, str], *, is_simulated: bool) -> AgentOptio
             releases=Path(values["releases"]) if values.get("releases") else None,
             limits_file=values["limits_file"],
             params_file=params_file,
+            promotion_file=values.get("promotion_file", ""),
             scene=scene_named(values.get("scene", "home")).name,
             seed=int(values.get("seed", "0")),
             time_factor=float(values.get("time_factor", "1.0")),

@@ -1,7 +1,7 @@
 """Node `policy`: observations in, proposals out; the action run_task and the weights' services."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,21 @@ from sensor_msgs.msg import Image, JointState
 from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import Proposal
+from robot_agent.release.promotion import Promotion
+from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
-from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
+from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from robot_agent.ros.judgements import Judgements
 from robot_agent.ros.params import setting
+from robot_agent.ros.policy_message import policy_message
 from robot_agent.ros.policy_runner import PolicyRunner, RunnerConfig
 from robot_agent.ros.policy_weights import WeightServices
 from robot_agent.ros.process import in_thread
-from robot_agent.ros.weights import Weights
+from robot_agent.ros.shadow_thread import ShadowThread
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _MAX_GUARD_SILENCE_NS = 500_000_000
@@ -43,10 +47,20 @@ class PolicyConfig:
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
     max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
+    is_simulated: bool = setting(False, "Prove weights at the length that suits a simulated arm.")
+    promotion_file: str = setting("", "YAML of PromotionConfig; empty keeps the coded values.")
+    approved_by: str = setting("", "Who lets proven weights stay; empty asks a person each time.")
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         params.check_ranges(self)
+
+    def promotion(self) -> PromotionConfig:
+        """Return what a candidate must show; ConfigError when the file is wrong."""
+        config = SIMULATED if self.is_simulated else PromotionConfig()
+        if self.promotion_file:
+            config = load_config(PromotionConfig, [Path(self.promotion_file)])
+        return replace(config, approved_by=self.approved_by) if self.approved_by else config
 
 
 class PolicyNode(LifecycleNode):
@@ -61,9 +75,9 @@ class PolicyNode(LifecycleNode):
         self._pairing = ObservationPairing()
         self._runner: PolicyRunner | None = None
         self._weights: WeightServices | None = None
-        self._is_active = False
+        self._shadow: ShadowThread | None = None
+        self._is_active, self._trouble = False, ""
         self._guard: Any = None
-        self._judgements = Judgements(self)
         self._proposals = self.create_publisher(ActionProposal, topics.PROPOSAL, topics.COMMAND)
         self._status = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, topics.STATUS)
         self._listen()
@@ -80,6 +94,7 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:
+        self._judgements = Judgements(self)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
@@ -92,9 +107,14 @@ class PolicyNode(LifecycleNode):
         try:
             weights = self._make_weights(Path(self._config.releases), self._config.shipped)
             slot = PolicySlot(weights.boot())
+            promotion = Promotion(weights, slot, self._config.promotion())
         except RobotAgentError as error:
+            self._trouble = f"no policy: {error}"
             self.get_logger().error(str(error))
             return _FAILURE
+        self._trouble = ""
+        max_inference_ns = round(self._config.max_inference_s * 1e9)
+        self._shadow = ShadowThread(promotion, self._time.wall_seconds(max_inference_ns))
         self._runner = PolicyRunner(
             slot,
             self._pairing,
@@ -106,11 +126,12 @@ class PolicyNode(LifecycleNode):
             send=self._propose,
             heartbeat=self._publish_status,
             why_not=self._why_not,
-            is_operated=self._is_operated,
+            witness=self._shadow,
         )
+        self._runner.is_operated = self._is_operated
         if self._weights is None:
             self._weights = WeightServices(self)
-        self._weights.serve(weights, self._runner)
+        self._weights.serve(weights, self._runner, promotion)
         return _SUCCESS
 
     def on_activate(self, state: Any) -> Any:
@@ -141,13 +162,15 @@ class PolicyNode(LifecycleNode):
         self._is_active = False
         if self._runner is not None:
             self._runner.close()
+        if self._shadow is not None:
+            self._shadow.close()
 
     # --- callbacks: store the newest, nothing else -----------------------------------------------
 
     def _on_image(self, message: Any) -> None:
         try:
             stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_image(convert.from_image(message), stamp_ns)
+            self._pairing.add_image(convert.from_image(message), stamp_ns, self._time.now_ns())
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
@@ -160,6 +183,8 @@ class PolicyNode(LifecycleNode):
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
     def _on_guard(self, message: Any) -> None:
+        if self._weights is not None:
+            self._weights.hear_guard(message)  # before the episode sees it and ends
         self._guard = message
 
     # --- run_task --------------------------------------------------------------------------------
@@ -239,27 +264,19 @@ class PolicyNode(LifecycleNode):
         """Show that the node lives while no episode runs; in an episode its own thread does."""
         if self._runner is not None and not self._runner.is_running:
             self._publish_status()
+        elif self._runner is None and self._trouble:
+            words = {"state": "no policy", "message": self._trouble}
+            self._status.publish(PolicyStatus(stamp_ns=self._time.now_ns(), **words))
 
     def _publish_status(self) -> None:
-        runner = self._runner
-        if runner is None:
-            return
-        slot, status = runner.slot.status(), runner.status
-        message = PolicyStatus(stamp_ns=self._time.now_ns(), instruction=status.instruction)
-        message.state = "running" if runner.is_running else "idle"
-        message.active_version, message.candidate_version = slot.active, slot.candidate
-        message.previous_version = slot.previous
-        message.chunk_id, message.chunks = status.chunk_id, status.chunks
-        message.starved_ticks, message.dropped_actions = status.starved_ticks, 0
-        message.inference_ms, message.swaps = status.inference_ms, slot.swapped
-        message.last_swap_ms = slot.last_swap_s * 1e3
-        message.backend, message.message = "torch", status.message
-        self._status.publish(message)
+        if self._runner is not None and self._weights is not None:
+            progress = self._weights.progress
+            self._status.publish(policy_message(self._time.now_ns(), self._runner, progress))
 
     def _report(self) -> Report:
         runner = self._runner
         if runner is None:
-            return OK, "unconfigured", {}
+            return (ERROR, self._trouble, {}) if self._trouble else (OK, "unconfigured", {})
         values = {
             "active": runner.slot.status().active,
             "chunks": runner.status.chunks,

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import Future as WorkerFuture
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WorkerTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from robot_agent.act.executor import HEARTBEAT_NS, PERIOD_NS, Numbering, StepExecutor
 from robot_agent.act.loop import EpisodeTask, run_episode
@@ -42,6 +43,23 @@ class RunnerStatus:
     late_steps: int = 0
 
 
+class Witness(Protocol):
+    """Hears of every episode and inference, and says how fast weights may act."""
+
+    @property
+    def speed(self) -> float:
+        """Share of the ordinary speed limits for what is proposed now."""
+
+    def begin_episode(self, task: EpisodeTask) -> None:
+        """Take note before the first boundary; may change which weights act."""
+
+    def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
+        """Take note of an inference; must not wait."""
+
+    def end_episode(self) -> None:
+        """Take note after the last proposal."""
+
+
 class PolicyRunner:
     """One episode at a time, in the thread that calls `run`."""
 
@@ -55,16 +73,15 @@ class PolicyRunner:
         send: Callable[[Proposal], None],
         heartbeat: Callable[[], None],
         why_not: Callable[[], str],
-        is_operated: Callable[[], bool] = lambda: False,
+        witness: Witness,
     ) -> None:
-        """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing.
-
-        While `is_operated` the policy waits, and looks again when the operator has let go.
-        """
+        """Propose through `send`; `why_not` says why the arm cannot be moved, or nothing."""
+        self._witness = witness
         self.slot, self.status = slot, RunnerStatus()
         self._pairing, self._clock, self._config = pairing, clock, config
         self._send, self._heartbeat, self._why_not = send, heartbeat, why_not
-        self._is_operated = is_operated
+        self.is_operated: Callable[[], bool] = lambda: False
+        """Whether an operator has the arm: the policy then waits, and looks again afterwards."""
         self._must_end: Callable[[], bool] = lambda: False
         self._steps = StepExecutor(clock, self._dispatch, heartbeat)
         self._numbering = Numbering(clock.now_ns())
@@ -112,9 +129,7 @@ class PolicyRunner:
             on_step(step, proposal)
 
         try:
-            self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
-            self._must_end = interrupted
-            self._pairing.clear()  # what was seen before the episode does not count in it
+            self._begin(task, interrupted)
             run_episode(
                 self,
                 self.slot,
@@ -129,9 +144,16 @@ class PolicyRunner:
             reason[0] = str(error)
         finally:
             self.status.instruction = ""
+            self._witness.end_episode()
             self.slot.swap_at_boundary()  # an offer that came during the last chunk
             self._lock.release()
         return steps[0], reason[0]
+
+    def _begin(self, task: EpisodeTask, must_end: Callable[[], bool]) -> None:
+        self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+        self._must_end = must_end
+        self._witness.begin_episode(task)
+        self._pairing.clear()  # what was seen before the episode does not count in it
 
     def close(self) -> None:
         """End the worker after the inference under way."""
@@ -154,7 +176,7 @@ class PolicyRunner:
     def _wait_for_release(self) -> int:
         """Return when the operator let go, or 0; an observation from before then is stale."""
         released_ns = 0
-        while self._is_operated():
+        while self.is_operated():
             if self._must_end():
                 raise ArmFaultError("ended while the operator had control")
             self._heartbeat()
@@ -169,6 +191,11 @@ class PolicyRunner:
         """Return why the episode must end: the guard, or a camera that stopped or froze."""
         if self._pairing.is_frozen:
             return "camera: the same picture keeps coming while the arm moves. Check the camera."
+        if self._pairing.is_skewed(self._clock.now_ns()):
+            return (
+                "camera and joints: their stamps are farther apart than an observation may be. "
+                "Measure the camera's latency_s, or restart the one that lags."
+            )
         age_s = self._image_age_s()
         if self._steps.end_ns >= self._begin_ns and age_s > self._config.max_image_age_s:
             return str(StaleObservationError("camera", age_s, self._config.max_image_age_s))
@@ -194,7 +221,9 @@ class PolicyRunner:
                     f"{policy.version}: inference took {taken_s:.1f} s, limit "
                     f"{self._config.max_hang_s:.1f} s. Roll back the weights."
                 )
-        self.status.inference_ms = watch.seconds() * 1e3
+        seconds = watch.seconds()
+        self._witness.saw(observation, chunk, seconds)
+        self.status.inference_ms = seconds * 1e3
         self.status.chunks += 1
         return chunk
 
@@ -208,7 +237,7 @@ class PolicyRunner:
         self._last_end_ns = proposal.deadline_ns
         self.status.late_steps += sum(late > PERIOD_NS // 10 for late in self._steps.late_ns)
         self._steps.late_ns.clear()
-        self._send(proposal)
+        self._send(replace(proposal, speed=self._witness.speed))
 
     _last_end_ns = 0
 

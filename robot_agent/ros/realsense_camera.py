@@ -1,119 +1,181 @@
-"""Colour pictures of a RealSense with its own stamps; the second backend of the camera node."""
+"""Pictures of a RealSense with its own stamps, through pyrealsense2; depth where asked for."""
 
 import ctypes
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from robot_agent.act.stamps import StampMapper
 from robot_agent.core.errors import InputError
 from robot_agent.core.protocols import Clock
-from robot_agent.core.types import FloatArray, ImageArray
+from robot_agent.core.types import FloatArray, Frame
 
-_QUEUE = 2
-_OFFSETS = 300
-"""Frames over which the fastest one fixes the offset of the camera's clock: 10 s at 30 Hz."""
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One picture."""
-
-    image_hwc: ImageArray
-    stamp_ns: int
-    """Monotonic capture time."""
-    number: int
-    """Counted by the camera; a gap is a lost frame."""
+_QUEUE = 16
+"""Frames that wait for the reader: half a second at 30 Hz."""
+FindDevice = Callable[[Any, str], Any]
 
 
-class StampMapper:
-    """Maps a camera's clock to the monotonic one by the frame that travelled fastest.
+@dataclass(frozen=True, kw_only=True)
+class RealSenseConfig:
+    """What is asked of the camera."""
 
-    A frame can be late by the bus and the host, never early, so the smallest difference of arrival
-    and camera stamp is the best estimate of the offset; a window lets it follow a drift.
-    """
-
-    def __init__(self) -> None:
-        """Begin without an offset."""
-        self._offsets_ns: deque[int] = deque(maxlen=_OFFSETS)
-
-    def map(self, camera_ns: int, arrival_ns: int) -> int:
-        """Return the monotonic capture time of a frame, at most its arrival."""
-        self._offsets_ns.append(arrival_ns - camera_ns)
-        return min(camera_ns + min(self._offsets_ns), arrival_ns)
+    size_px: tuple[int, int]
+    """Width and height."""
+    hz: int
+    serial: str = ""
+    """Empty takes any camera, and from then on only that one."""
+    with_depth: bool = False
+    """Also depth, aligned to the colour picture."""
+    is_usb2_allowed: bool = False
+    """Whether USB 2 is put up with, where the profile exists there at all."""
+    latency_ns: int = 0
+    """From exposure to arrival of the fastest picture."""
 
 
 class RealSenseCamera:
-    """Reads one colour stream. One thread calls the methods."""
+    """Reads one colour stream. One thread at a time calls the methods."""
 
     def __init__(
-        self,
-        clock: Clock,
-        size_px: tuple[int, int],
-        hz: int,
-        serial: str = "",
-        find_device: Callable[[Any, str], Any] | None = None,
+        self, clock: Clock, config: RealSenseConfig, find_device: FindDevice | None = None
     ) -> None:
-        """Ask for `size_px` (width, height) at `hz` of the camera with `serial`, or of any one."""
+        """Take the camera that `find_device` returns for a serial number, by default by USB."""
         self._rs = _pyrealsense()
-        self._clock, self._size_px, self._hz, self._serial = clock, size_px, hz, serial
+        self._clock, self._config = clock, config
         self._find_device = find_device or _find_device
-        self._queue = self._rs.frame_queue(_QUEUE)
-        self._sensor: Any = None
-        self._stamps = StampMapper()
-        self.intrinsics: FloatArray = np.eye(3)
+        self._serial = config.serial
+        self._source: Any = None
+        self._sensors: list[Any] = []
+        self._align: Any = None
+        self._depth_to_mm = 1.0
+        self._stamps = StampMapper(config.latency_ns)
+        self.intrinsics: FloatArray = np.zeros((3, 3))
         """Matrix (3, 3) [px] that the camera reports."""
+        self.description = ""
+        self.notes: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start streaming.
 
         Raises:
-            InputError: No such camera, or it has no such stream; lists what it has.
+            InputError: No such camera, it hangs on USB 2, or it has no such stream; lists what it
+                has.
         """
         device = self._find_device(self._rs, self._serial)
-        sensor, profile = self._choose(device)
+        self._serial = self._serial or device.get_info(self._rs.camera_info.serial_number)
+        self._check_usb(device)
+        rs = self._rs
+        colour, profile = self._choose(device, rs.stream.color, rs.format.rgb8)
         self.intrinsics = _matrix(profile.get_intrinsics())
-        self._stamps = StampMapper()
-        sensor.open(profile)
-        sensor.start(self._queue)
-        self._sensor = sensor
+        self._stamps = StampMapper(self._config.latency_ns)
+        if colour.supports(rs.option.auto_exposure_priority):
+            colour.set_option(rs.option.auto_exposure_priority, 0)  # the rate stays in the dark
+        chosen = [(colour, profile)]
+        self._source = rs.frame_queue(_QUEUE)
+        if self._config.with_depth:
+            depth, depth_profile = self._choose(device, rs.stream.depth, rs.format.z16)
+            chosen.append((depth, depth_profile))
+            self._source, self._align = rs.syncer(_QUEUE), rs.align(rs.stream.color)
+            self._depth_to_mm = 1e3 * depth.get_option(rs.option.depth_units)
+        for sensor, one_profile in chosen:
+            sensor.open(one_profile)
+            sensor.start(self._source)
+            self._sensors.append(sensor)
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the next picture, or None when none came in time."""
-        try:
-            frame = self._queue.wait_for_frame(round(timeout_s * 1e3))
-        except RuntimeError:  # librealsense's only way to say that no frame came
-            return None
-        arrival_ns = self._clock.now_ns()
-        camera_ns = round(frame.get_timestamp() * 1e6)
-        # Copied: librealsense reuses the buffer as soon as the frame is let go.
-        image_hwc = np.array(np.asanyarray(frame.get_data()))
-        return Frame(image_hwc, self._stamps.map(camera_ns, arrival_ns), frame.get_frame_number())
+        """Return the next picture, or None when none came in time.
+
+        Depth is there when it came together with the picture; the picture does not wait for it.
+        """
+        deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
+        while (left_ns := deadline_ns - self._clock.now_ns()) > 0:
+            try:
+                colour, depth_mm = self._next(left_ns // 1_000_000 + 1)
+            except RuntimeError:  # librealsense's only way to say that no frame came
+                return None
+            if colour:
+                arrival_ns = self._clock.now_ns()
+                camera_ns = round(colour.get_timestamp() * 1e6)
+                return Frame(
+                    # Copied: librealsense reuses the buffer as soon as the frame is let go.
+                    image_hwc=np.array(np.asanyarray(colour.get_data())),
+                    stamp_ns=self._stamps.map(camera_ns, arrival_ns),
+                    number=colour.get_frame_number(),
+                    depth_mm=depth_mm,
+                    is_stamp_replaced=self._stamps.is_replaced,
+                )
+        return None
+
+    def _next(self, timeout_ms: int) -> tuple[Any, NDArray[np.uint16] | None]:
+        """Return the next colour frame, if it is one, and the depth that came with it [mm]."""
+        if self._align is None:
+            return self._source.wait_for_frame(timeout_ms), None
+        both = self._source.wait_for_frames(timeout_ms)
+        if not both.get_color_frame() or not both.get_depth_frame():
+            return both.get_color_frame(), None
+        aligned = self._align.process(both)
+        depth = np.asanyarray(aligned.get_depth_frame().get_data()) * self._depth_to_mm
+        return aligned.get_color_frame(), np.rint(depth).astype(np.uint16)
 
     def stop(self) -> None:
         """Stop streaming; harmless when it did not stream."""
-        if self._sensor is not None:
-            self._sensor.stop()
-            self._sensor.close()
-            self._sensor = None
+        sensors, self._sensors = self._sensors, []  # let go of first: what follows may hang
+        for sensor in sensors:
+            sensor.stop()
+            sensor.close()
 
-    def _choose(self, device: Any) -> tuple[Any, Any]:
-        rs, offered = self._rs, []
+    def reset(self) -> None:
+        """Restart the camera's own firmware; it comes back within a few seconds."""
+        self._find_device(self._rs, self._serial).hardware_reset()
+
+    def _check_usb(self, device: Any) -> None:
+        usb = _fact(self._rs, device, "usb_type_descriptor")
+        name = _fact(self._rs, device, "name") or "RealSense"
+        self.description = f"{name} {self._serial}, USB {usb or 'unknown'}"
+        self.notes = ()
+        if not usb.startswith("2"):
+            return
+        why = (
+            f"camera '{self._serial}' hangs on USB {usb}, must be 3: profiles and rates are "
+            f"missing there. Use a blue USB 3 port and the cable that came with the camera"
+        )
+        if not self._config.is_usb2_allowed:
+            raise InputError(f"{why}, or set usb2:=allow.")
+        self.notes = (f"{why}.",)
+
+    def _choose(self, device: Any, stream: Any, pixels: Any) -> tuple[Any, Any]:
+        """Return the sensor and the profile of one stream that was asked for."""
+        width, height = self._config.size_px
+        offered = []
         for sensor in device.query_sensors():
             for profile in sensor.get_stream_profiles():
-                if profile.stream_type() != rs.stream.color:
+                if profile.stream_type() != stream:
                     continue
                 video = profile.as_video_stream_profile()
                 found = (video.width(), video.height(), video.fps(), video.format())
-                if found == (*self._size_px, self._hz, rs.format.rgb8):
+                if found == (width, height, self._config.hz, pixels):
                     return sensor, video
-                offered.append(f"{found[0]}x{found[1]}@{found[2]} {found[3]}")
+                offered.append(f"{found[0]}x{found[1]}@{found[2]} {_name(found[3])}")
         raise InputError(
-            f"camera: no colour stream {self._size_px[0]}x{self._size_px[1]}@{self._hz} rgb8. "
-            f"It offers: {', '.join(sorted(set(offered))) or 'none'}."
+            f"camera: no {_name(stream)} stream {width}x{height}@{self._config.hz} "
+            f"{_name(pixels)}. It offers: {', '.join(sorted(set(offered))) or 'none'}."
         )
+
+
+def found_cameras() -> list[str]:
+    """Return name, serial number and USB type of every RealSense; for `doctor`.
+
+    Raises:
+        InputError: pyrealsense2 is not there.
+    """
+    rs = _pyrealsense()
+    facts = ("name", "serial_number", "usb_type_descriptor")
+    return [
+        "{} {}, USB {}".format(*(_fact(rs, device, fact) for fact in facts))
+        for device in rs.context().query_devices()
+    ]
 
 
 def _pyrealsense() -> Any:
@@ -143,6 +205,16 @@ def _find_device(rs: Any, serial: str) -> Any:
         f"camera '{serial or 'any'}' is not there; found: {', '.join(serials) or 'none'}. "
         f"Check the cable (USB 3) and the serial number."
     )
+
+
+def _fact(rs: Any, device: Any, name: str) -> str:
+    """Return one of the device's facts, or an empty text where it has none."""
+    key = getattr(rs.camera_info, name)
+    return str(device.get_info(key)) if device.supports(key) else ""
+
+
+def _name(value: Any) -> str:
+    return str(value).rpartition(".")[2]
 
 
 def _matrix(intrinsics: Any) -> FloatArray:

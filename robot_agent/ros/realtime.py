@@ -13,8 +13,10 @@ _LOG = logging.getLogger(__name__)
 CONTROL_NICE = -20
 """The guard: before everything else."""
 DRIVER_NICE = -10
-"""The simulated driver: before the learner and its like."""
+"""Drivers of camera and simulated arm: before the learner and its like."""
 ORDINARY_NICE = 0
+CONTROL_PRIORITY, LOADER_PRIORITY = 50, 1
+"""Of SCHED_FIFO, where it is asked for."""
 
 
 def enter(nice: int) -> bool:
@@ -29,5 +31,18 @@ def enter(nice: int) -> bool:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError as error:
         _LOG.warning("no priority of %d: %s. Allow it with a nice limit.", nice, error)
+        return False
+    return True
+
+
+def enter_fifo(priority: int) -> bool:
+    """Ask for SCHED_FIFO for the calling thread; return whether it was granted.
+
+    Only for a thread that no process joins meanwhile (see above).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except OSError as error:
+        _LOG.warning("no SCHED_FIFO: %s. Allow it with an rtprio limit.", error)
         return False
     return True

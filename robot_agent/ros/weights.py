@@ -1,40 +1,19 @@
 """Where the policy node gets weights from: the release registry, each edge recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from robot_agent.core.errors import SwapRefusedError
 from robot_agent.core.protocols import Policy
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
 from robot_agent.release.states import State
+from robot_agent.release.waiver import require_waiver
 
 LoadPolicy = Callable[[Path], Policy]
 """Makes a policy from a verified bundle folder."""
 KEYRING_NAME = "keyring.json"
-
-
-class Weights(Protocol):
-    """Versions by name. Methods may take seconds; none is called in the control loop."""
-
-    def boot(self) -> Policy:
-        """Return the policy to start with."""
-
-    def load(self, version: str) -> Policy:
-        """Return a verified policy that may be promoted; SwapRefusedError says why not."""
-
-    def activate(self, version: str) -> None:
-        """Record that `version` acts from the next boundary on."""
-
-    def prove(self, version: str) -> None:
-        """Record that an episode with `version` ended well."""
-
-    def roll_back(self, reason: str) -> str:
-        """Record the return to the previous version and name it."""
-
-    def list(self) -> list[tuple[str, str]]:
-        """Return every version with its state, oldest first."""
 
 
 class ReleaseWeights:
@@ -44,7 +23,8 @@ class ReleaseWeights:
         self, releases: Path, load_policy: LoadPolicy, keyring: Path | None = None
     ) -> None:
         """Use the registry in `releases`; trust the keys in `keyring`, by default beside it."""
-        self._registry = Registry(releases, load_keyring(keyring or releases / KEYRING_NAME))
+        self._keyring = load_keyring(keyring or releases / KEYRING_NAME)
+        self._registry = Registry(releases, self._keyring)
         self._load_policy = load_policy
 
     def boot(self) -> Policy:
@@ -59,13 +39,18 @@ class ReleaseWeights:
         self._registry.healthy()
         return policy
 
+    def state(self, version: str) -> State | None:
+        """Return the state of `version`; None when it is unknown."""
+        return self._registry.releases().states.get(version)
+
     def load(self, version: str) -> Policy:
         """Verify and load a release that has passed the gate; it is in the shadow afterwards."""
-        state = self._registry.releases().states.get(version)
+        state = self.state(version)
         if state not in (State.SANE, State.SHADOW, State.GOOD):
             raise SwapRefusedError(
                 f"{version}: is {state or 'unknown'}, must be SANE, SHADOW or GOOD (it passed the "
-                f"gate). List the releases with: robot-agent weights list"
+                f"gate). List the releases with: robot-agent weights list; one that is VERIFIED "
+                f"goes before the gate with: robot-agent weights gate {version}"
             )
         self._registry.load(version)
         policy = self._load_policy(self._registry.path(version))
@@ -73,18 +58,33 @@ class ReleaseWeights:
             self._registry.advance(version, State.SHADOW)
         return policy
 
-    def activate(self, version: str) -> None:
+    def activate(self, version: str, reason: str) -> None:
         """Make `version` current; a new one is in probation."""
-        self._registry.activate(version)
+        self._registry.activate(version, reason)
 
-    def prove(self, version: str) -> None:
-        """End the probation of `version`; nothing changes for another state."""
-        if self._registry.releases().states.get(version) is State.PROBATION:
-            self._registry.advance(version, State.GOOD)
+    def prove(self, version: str, reason: str) -> None:
+        """End the probation of `version`."""
+        self._registry.advance(version, State.GOOD, reason)
 
-    def roll_back(self, reason: str) -> str:
-        """Return to the previous or factory release and name it."""
-        return self._registry.roll_back(reason)
+    def reject(self, version: str, reason: str) -> None:
+        """Record that a candidate failed before it acted."""
+        self._registry.reject(version, reason)
+
+    def roll_back(self, reason: str, leaving: str = "") -> str:
+        """Return to the previous or factory release and name what is current then."""
+        return self._registry.roll_back(reason, leaving)
+
+    def suspend(self, reason: str) -> str:
+        """End a probation in good order; its release waits in SHADOW. Name what is current."""
+        return self._registry.suspend(reason)
+
+    def note(self, version: str, what: str, values: Mapping[str, Any]) -> None:
+        """Record evidence about `version`."""
+        self._registry.note(version, what, values)
+
+    def require_waiver(self, version: str, key_id: str, signature: bytes) -> str:
+        """Return who lets `version` act at once; SwapRefusedError when nobody may."""
+        return require_waiver(self._keyring, version, key_id, signature)
 
     def list(self) -> list[tuple[str, str]]:
         """Return every version with its state, oldest first."""

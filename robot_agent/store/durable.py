@@ -54,6 +54,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, and make their names durable.
+
+    The folder's own name is made durable also where it exists: whoever made it may have been
+    killed before.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing or [folder]:
+        sync_folder(path.parent)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a new file and make its bytes durable; its name needs `sync_folder`."""
     with path.open("wb") as file:

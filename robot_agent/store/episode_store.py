@@ -13,6 +13,7 @@ from robot_agent.core.errors import EpisodeFormatError, InputError
 from robot_agent.core.types import CONTROL_HZ, Episode, Observation, Step
 from robot_agent.store.durable import (
     folder_lock,
+    make_folder,
     publish_folder,
     replace_file,
     storage_errors,
@@ -47,7 +48,7 @@ class EpisodeStore:
         self._config = config or RecordingConfig()
         self._orders: dict[str, int] = {}
         with storage_errors("making the episode folder", folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def open_episode(self, start: EpisodeStart) -> EpisodeWriter:
         """Return a writer of a new episode.
@@ -59,7 +60,9 @@ class EpisodeStore:
         episode_id = start.episode_id or f"{wall_stamp()}-{secrets.token_hex(3)}"
         require_episode_id(episode_id)
         staging = self.folder / f"{STAGING_PREFIX}{episode_id}"
-        if (self.folder / episode_id).exists() or staging.exists():
+        with storage_errors("opening an episode", staging):
+            exists = (self.folder / episode_id).exists() or staging.exists()
+        if exists:
             raise InputError(
                 f"episode {episode_id}: exists or is being written, must be new. "
                 f"Choose another id; after a crash run: robot-agent episodes check"
@@ -115,12 +118,12 @@ class EpisodeStore:
     def describe(self, episode_id: str) -> EpisodeInfo:
         """Return what `episode.json` says, without reading the pictures."""
         path = self.folder / require_episode_id(episode_id) / INFO_NAME
-        if not path.is_file():
-            raise EpisodeFormatError(
-                f"{path}: is missing, so {episode_id} is no episode of this store. "
-                f"List them with: robot-agent episodes list"
-            )
         with storage_errors("reading an episode", path):
+            if not path.is_file():
+                raise EpisodeFormatError(
+                    f"{path}: is missing, so {episode_id} is no episode of this store. "
+                    f"List them with: robot-agent episodes list"
+                )
             return info_from_json(path.read_bytes(), episode_id)
 
     def list(self) -> Sequence[str]:
@@ -163,7 +166,7 @@ class EpisodeStore:
         shelf = self.folder / QUARANTINE_NAME
         place = shelf / f"{source.name.removeprefix(STAGING_PREFIX)}-{secrets.token_hex(3)}"
         with storage_errors("moving to quarantine", source):
-            shelf.mkdir(exist_ok=True)
+            make_folder(shelf)  # before anything is moved there: a lost shelf loses what it holds
             write_durably(shelf / f"{place.name}.txt", f"{reason}\n".encode())
             source.rename(place)
             sync_folder(shelf)
@@ -181,9 +184,9 @@ class EpisodeStore:
     def _read(self, episode_id: str) -> tuple[EpisodeInfo, Recording]:
         info = self.describe(episode_id)
         path = self.folder / episode_id / RECORDING_NAME
-        if not path.is_file():
-            raise EpisodeFormatError(f"{path}: is missing. Quarantine this episode.")
         with storage_errors("reading an episode", path):
+            if not path.is_file():
+                raise EpisodeFormatError(f"{path}: is missing. Quarantine this episode.")
             content = path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != info.recording_sha256:

@@ -221,7 +221,8 @@ class EpisodeWriter:
         with contextlib.suppress(OSError):
             self._recording.close()
         if self._lock is not None:
-            os.close(self._lock)
+            with contextlib.suppress(OSError):  # it is closed, whatever the kernel says
+                os.close(self._lock)
 
     def _info(self, outcome: str, judged_by: str) -> EpisodeInfo:
         who = self._who[: self.num_steps]

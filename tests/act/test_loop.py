@@ -94,6 +94,21 @@ def test_weights_change_between_chunks_only(clock: FakeClock) -> None:
     assert second.resets == [("open", 3)]
 
 
+def test_weights_that_are_recalled_finish_no_chunk(clock: FakeClock) -> None:
+    world, first, second = CountingWorld(clock), SeeingPolicy("v1"), SeeingPolicy("v2")
+    slot = PolicySlot(first)
+    slot.offer(second)
+
+    def recall_in_mid_chunk() -> bool:
+        if len(world.sent) == 2 and slot.active is second and not slot.is_recalled:
+            slot.leave("v2")
+        return False
+
+    run(clock, slot, world, max_steps=8, is_cancelled=recall_in_mid_chunk)
+    assert [p.weights_version for p in world.sent] == ["v2"] * 2 + ["v1"] * 6
+    assert [p.index for p in world.sent] == [0, 1, 0, 1, 2, 3, 4, 0], "it looked again first"
+
+
 def test_cancel_ends_the_step_under_way(clock: FakeClock) -> None:
     world = CountingWorld(clock)
     steps = run(

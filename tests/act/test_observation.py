@@ -111,3 +111,43 @@ def test_equal_pictures_that_waited_while_the_arm_began_to_move_are_no_fault() -
     for t in range(12, 17):  # the same picture although the arm moved: that is one
         pairing.add_image(picture(7), (1000 + 20 * t) * MS)
     assert pairing.is_frozen
+
+
+@pytest.mark.parametrize("delay_ms", [0, 40, 60, 200, 500])
+def test_pictures_whose_joints_are_far_in_time_are_dropped_and_after_three_periods_a_fault(
+    delay_ms: int,
+) -> None:
+    pairing, skewed_ms = ObservationPairing(), []
+    for now_ms in range(2000, 4000, 20):
+        pairing.add_joints(joints(0.1), 1.0, (now_ms - delay_ms) * MS)
+        pairing.add_image(picture(now_ms % 251), now_ms * MS, now_ms * MS)
+        if pairing.is_skewed(now_ms * MS):
+            skewed_ms.append(now_ms - 2000)
+    if delay_ms <= 60:  # a picture of 60 ms ago then has its joints
+        assert not skewed_ms
+    else:
+        assert skewed_ms[0] == pytest.approx(600, abs=30)
+        assert pairing.newest(4000 * MS) is None
+    pairing.clear()
+    assert not pairing.is_skewed(9000 * MS), "what was before the episode does not count"
+
+
+def test_nothing_to_pair_is_silence_and_no_skew() -> None:
+    pairing = ObservationPairing()
+    pairing.add_image(picture(1), 1000 * MS)
+    assert not pairing.is_skewed(1000 * MS)
+    assert not pairing.is_skewed(9000 * MS)
+
+
+def test_a_stamp_from_the_future_is_replaced_and_after_five_no_picture_is_taken() -> None:
+    pairing, hour_ms = ObservationPairing(), 3_600_000
+    newest = []
+    for index in range(7):
+        now_ms = 1000 + 33 * index
+        pairing.add_image(picture(index), (now_ms + hour_ms) * MS, now_ms * MS)
+        newest.append(pairing.newest_stamp_ns() // MS - 1000)
+    assert newest == [0, 33, 66, 99, 132, 132, 132]
+    pairing.add_image(picture(9), 1300 * MS, 1310 * MS)
+    assert pairing.newest_stamp_ns() == 1300 * MS
+    pairing.add_image(picture(10), 1400 * MS, 1310 * MS)
+    assert pairing.newest_stamp_ns() == 1400 * MS, "100 ms ahead are let pass"

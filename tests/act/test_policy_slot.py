@@ -114,3 +114,42 @@ def test_under_a_storm_of_offers_no_chunk_mixes_versions():
         sys.setswitchinterval(interval)
     assert torn == 0
     assert slot.status().swapped >= 200
+
+
+def test_weights_that_take_turns_are_both_kept():
+    slot = PolicySlot(TaggedPolicy("1"))
+    slot.offer(TaggedPolicy("2"))
+    slot.swap_at_boundary()
+    for version, other in (("1", "2"), ("2", "1"), ("2", "1")):
+        slot.turn_to(version)
+        status = slot.status()
+        assert (status.active, status.previous, status.candidate) == (version, other, "")
+    with pytest.raises(SwapRefusedError, match="neither active nor previous"):
+        slot.turn_to("3")
+    slot.offer(TaggedPolicy("3"))
+    with pytest.raises(SwapRefusedError, match="3 waits to act"):
+        slot.turn_to("1")
+
+
+def test_weights_that_are_left_are_recalled_and_forgotten():
+    slot = PolicySlot(TaggedPolicy("1"))
+    slot.offer(TaggedPolicy("2"))
+    slot.swap_at_boundary()
+    assert not slot.is_recalled
+    slot.leave("2")
+    assert slot.is_recalled
+    assert slot.swap_at_boundary().version == "1"
+    assert not slot.is_recalled
+    assert slot.status().previous == ""
+
+
+def test_weights_that_are_left_while_the_others_act_are_forgotten_in_silence():
+    slot = PolicySlot(TaggedPolicy("1"))
+    slot.offer(TaggedPolicy("2"))
+    slot.swap_at_boundary()
+    slot.turn_to("1")
+    slot.leave("2")
+    assert not slot.is_recalled
+    assert (slot.status().active, slot.status().previous) == ("1", "")
+    slot.leave("1")
+    assert slot.swap_at_boundary().version == "1", "the only weights in memory act on"

@@ -24,6 +24,7 @@ NAMES = {
     "transport profile",
     "shipped weights",
     "camera",
+    "camera health",
     "ROS",
     "package interbotix_xs_sdk",
     "package interbotix_xsarm_control",

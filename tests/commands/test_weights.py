@@ -113,3 +113,24 @@ def test_keys_are_changed_by_the_operator(place, run, tmp_path):
     for state in (State.LOADED, State.SANE, State.SHADOW):
         registry.advance(place.second, state)
     assert run("verify")["damaged"] == 0
+
+
+def test_show_tells_the_road_with_its_evidence(place, run):
+    place.registry.advance(place.second, State.LOADED)
+    place.registry.note(place.second, "shadow ends", {"passed": False, "divergence": "0.9 steps"})
+    place.registry.reject(place.second, "shadow: divergence")
+    road = run("show", place.second)["history"]
+    assert [what for _, what, _ in road] == [
+        "FETCHED",
+        "VERIFIED",
+        "LOADED",
+        "shadow ends",
+        "REJECTED",
+    ]
+    assert road[-2][2] == "divergence: 0.9 steps; passed: False"
+    assert road[-1][2] == "shadow: divergence"
+
+
+def test_only_an_operators_key_skips_the_probation_and_it_is_asked_for_first(capsys):
+    assert cli.main(["weights", "promote", "v2", "--skip-probation"]) == 2
+    assert "only an operator may skip the probation" in capsys.readouterr().err

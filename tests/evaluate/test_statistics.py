@@ -9,6 +9,7 @@ from robot_agent.core.errors import InputError
 from robot_agent.evaluate.statistics import (
     Pairs,
     count_pairs,
+    fisher_p,
     mcnemar_p,
     newcombe_interval,
     paired_difference,
@@ -94,3 +95,23 @@ def test_outcomes_are_counted_in_their_places():
     assert found.interval[0] < 0.2 < found.interval[1]
     with pytest.raises(InputError, match="a count is -1"):
         Pairs(both=-1)
+
+
+def test_the_exact_fisher_test_is_the_hypergeometric_tail():
+    """The lady tasting tea: R. A. Fisher, The Design of Experiments (1935), chapter 2."""
+    assert fisher_p(4, 4, 0, 4) == pytest.approx(1 / 70)
+    assert fisher_p(3, 4, 1, 4) == pytest.approx(17 / 70)
+    assert fisher_p(0, 4, 4, 4) == pytest.approx(1.0)
+    assert fisher_p(0, 10_000, 0, 10_000) == 1.0
+    assert fisher_p(5, 10_000, 0, 10_000) == pytest.approx(0.5**5, rel=1e-2)
+
+
+def test_the_exact_fisher_test_keeps_its_level(rng):
+    counts = rng.binomial(200, 0.05, size=(2000, 2))
+    rejected = [fisher_p(int(a), 200, int(b), 200) < 0.05 for a, b in counts]
+    assert np.mean(rejected) < 0.05
+
+
+def test_more_events_than_trials_are_refused():
+    with pytest.raises(InputError, match="5 of 4, must be 0 to 4"):
+        fisher_p(5, 4, 0, 4)

@@ -30,6 +30,17 @@ def test_a_round_after_a_gap_is_not_counted(tmp_path):
     assert [r.index for r in run.load_rounds()] == [0]
 
 
+def test_a_version_that_the_robot_refused_is_struck_out(tmp_path):
+    run = RunFolder(tmp_path)
+    kept = [record(0), dataclasses.replace(record(1), version_after="v2")]
+    run.strike_out(kept, "v2")
+    assert run.load_rounds() == []
+    run.save_round(kept[0])
+    run.strike_out(kept, "v1")
+    assert kept[-1].version_after == run.load_rounds()[-1].version_after == ""
+    assert run.load_rounds()[-1].not_acting == "v2"
+
+
 def test_killed_at_any_point_of_saving_the_run_still_loads(tmp_path):
     def saves(folder):
         run = RunFolder(folder)

@@ -5,7 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from robot_agent.learn.reality import closed_loop_gaps, judged_outcomes, replay, start_frames
+from robot_agent.learn.reality import (
+    closed_loop_gaps,
+    judged_outcomes,
+    replay,
+    run_by,
+    start_frames,
+)
 from robot_agent.models.scaling import resize_squashed
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_world import TinyWorld
@@ -83,3 +89,16 @@ def test_a_replay_shows_the_real_episode_beside_the_imagined_one_from_the_same_f
     assert np.array_equal(frames[:, :, :64], real)
     assert np.array_equal(frames[0, :, 64:], frames[0, :, :64])
     assert not np.array_equal(frames[-1, :, 64:], frames[-1, :, :64])
+
+
+def test_only_the_episodes_of_one_version_are_compared_with_its_promise():
+    def by(*versions: str):
+        return dataclasses.replace(real_episode(versions[0]), weights_versions=versions)
+
+    steps = real_episode().num_steps
+    new, old = by(*["v2"] * steps), by(*["v1"] * steps)
+    cut_short = by(*["v2"] * (steps - 1), "v1")
+    own, outcomes = run_by("v2", [new, old, cut_short, new], [True, False, False, False])
+    assert own == [new, new]
+    assert outcomes == [True, False]
+    assert run_by("v3", [new], [True]) == ([], [])

@@ -1,10 +1,12 @@
-"""The real camera node on librealsense's software device."""
+"""The real camera node on librealsense's software device, which streams while it is used."""
 
+import os
 import sys
 
 from robot_agent.core.clock import SystemClock
+from robot_agent.core.protocols import Camera
 from robot_agent.ros import camera
-from robot_agent.ros.camera import CameraConfig
+from robot_agent.ros.camera_config import CameraConfig, make_camera, realsense_config
 from robot_agent.ros.realsense_camera import RealSenseCamera
 from tests.ros.software_camera import SoftwareCamera
 
@@ -16,17 +18,21 @@ class StreamingCamera(RealSenseCamera):
         super().start()
         self.source.start()
 
+    def stop(self) -> None:
+        self.source.stop()
+        super().stop()
 
-def make(config: CameraConfig) -> StreamingCamera:
-    source: list[SoftwareCamera] = []
+
+def make(config: CameraConfig, namespace: str) -> Camera:
+    if config.source != "realsense":
+        return make_camera(config, namespace)
 
     def find(rs: object, serial: str) -> object:
-        source.append(SoftwareCamera(rs))
-        return source[-1].device
+        facts = {"usb": os.environ.get("TEST_CAMERA_USB", "3.2")}
+        made.source = SoftwareCamera(rs, (config.width, config.height), **facts)
+        return made.source.device
 
-    size_px = (config.width, config.height)
-    made = StreamingCamera(SystemClock(), size_px, config.hz, config.serial, find)
-    made.source = type("Late", (), {"start": lambda self: source[-1].start()})()
+    made = StreamingCamera(SystemClock(), realsense_config(config), find)
     return made
 
 

@@ -16,6 +16,19 @@ def hear() -> Any:
     return json.loads(sys.stdin.readline())
 
 
+def prove() -> int:
+    """Promote weights that must be proven, and go on collecting with what acts."""
+    say(event="promote", version="v4")
+    words = hear()["message"]
+    plan = [
+        {"instruction": "open the drawer", "count": 6, "seed": 100},
+        {"instruction": "close the drawer", "count": 6, "seed": 200},
+    ]
+    say(event="collect", version="v1", plan=plan)
+    say(event="done", version="v4", report="", message=f"{words}; {len(hear()['episodes'])}")
+    return 0
+
+
 def main(mode: str) -> int:
     say(event="progress", stage="begin", round=1, progress=0.0, seconds_left=-1.0, message="hi")
     if mode == "hang":
@@ -29,6 +42,8 @@ def main(mode: str) -> int:
         sys.stdout.flush()
         threading.Event().wait()
     plan = [{"instruction": "open the drawer", "count": 1, "seed": 5}]
+    if mode == "prove":
+        return prove()
     say(event="collect", version="v2", plan=plan)
     first = hear()["episodes"]
     if mode == "greedy":

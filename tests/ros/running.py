@@ -23,6 +23,12 @@ VERSIONS: dict[str, dict[str, Any]] = {
     "v3": {"step_m": 0.003},
     "nan": {"kind": "nan"},
     "slow": {"act_s": 3.0},
+    "v4": {"step_m": 0.0045, "state": "SANE"},
+    "v5": {"step_m": 0.0035, "state": "SANE"},
+    "v6": {"step_m": 0.0025, "state": "SANE"},
+    "v7": {"step_m": 0.0015, "state": "SANE"},
+    "late": {"act_s": 3.0, "state": "SANE"},
+    "wild": {"kind": "nan", "state": "SANE"},
 }
 
 

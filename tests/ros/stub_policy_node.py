@@ -7,6 +7,7 @@ a list of actions for each seed, it says those whatever it sees, and then nothin
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from robot_agent.core.clock import SystemClock
 from robot_agent.core.errors import InputError, SwapRefusedError
 from robot_agent.core.types import Chunk, Observation
+from robot_agent.release.states import State
 from robot_agent.ros import policy
 
 KNOWN = ("open the drawer", "close the drawer")
@@ -53,33 +55,59 @@ class StubPolicy:
 
 
 class StubWeights:
-    """Versions as JSON files in a folder; `current` names the first."""
+    """Versions as JSON files in a folder; `current` names the first.
+
+    Those that say {"state": "SANE"} must be proven; what happens to them goes into `events`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._history: list[str] = []
 
+    def _facts(self, version: str) -> dict[str, Any]:
+        path = self._folder / f"{version}.json"
+        if not path.is_file():
+            raise SwapRefusedError(f"{version}: is unknown. The active weights keep running.")
+        return dict(json.loads(path.read_text()))
+
+    def _say(self, *words: str) -> None:
+        with (self._folder / "events").open("a") as file:
+            file.write(" ".join(words) + "\n")
+
     def boot(self) -> StubPolicy:
         self._history.append((self._folder / "current").read_text().strip())
         return self.load(self._history[-1])
 
-    def load(self, version: str) -> StubPolicy:
-        path = self._folder / f"{version}.json"
-        if not path.is_file():
-            raise SwapRefusedError(f"{version}: is unknown. The active weights keep running.")
-        return StubPolicy(version, json.loads(path.read_text()))
+    def state(self, version: str) -> State | None:
+        return State(self._facts(version).get("state", "GOOD"))
 
-    def activate(self, version: str) -> None:
+    def load(self, version: str) -> StubPolicy:
+        return StubPolicy(version, self._facts(version))
+
+    def activate(self, version: str, reason: str) -> None:
+        self._say("activate", version, reason)
         self._history.append(version)
 
-    def prove(self, version: str) -> None:
-        with (self._folder / "proven").open("a") as file:
-            file.write(f"{version}\n")
+    def prove(self, version: str, reason: str) -> None:
+        self._say("prove", version, reason)
 
-    def roll_back(self, reason: str) -> str:
+    def reject(self, version: str, reason: str) -> None:
+        self._say("reject", version, reason)
+
+    def note(self, version: str, what: str, values: Mapping[str, Any]) -> None:
+        self._say("note", version, what, json.dumps(dict(values)))
+
+    def require_waiver(self, version: str, key_id: str, signature: bytes) -> str:
+        raise SwapRefusedError(f"{version}: nobody may skip its probation.")
+
+    def roll_back(self, reason: str, leaving: str = "") -> str:
         if len(self._history) < 2:
             raise SwapRefusedError(f"no previous version to roll back to ({reason}).")
-        self._history.pop()
+        self._say("roll_back", self._history.pop(), reason)
+        return self._history[-1]
+
+    def suspend(self, reason: str) -> str:
+        self._say("suspend", self._history.pop(), reason)
         return self._history[-1]
 
     def list(self) -> list[tuple[str, str]]:

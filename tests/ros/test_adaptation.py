@@ -11,10 +11,12 @@ import pytest
 from robot_agent.ros.adapt_session import AdaptOrder, AdaptSession
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions
+from robot_agent.ros.episodes import EpisodeOrder
 from robot_agent.ros.up import Agent
 from robot_agent.store.episode_store import EpisodeStore
 from tests.ros.running import HERE, stub_releases, until, with_stub
 
+TASKS = ("open the drawer", "close the drawer")
 LEARNER = str(HERE / "fake_learner.py")
 
 
@@ -42,25 +44,33 @@ def agent(ros_domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-def session(client: AgentClient, mode: str, events: list[Any], **changes: Any) -> AdaptSession:
+class Watched(AdaptSession):
+    """Remembers instruction and seed of every episode, and what was said."""
+
+    def _episode(self, instruction: str, seed: int) -> EpisodeOrder:
+        self.starts = [*getattr(self, "starts", []), (instruction, seed)]
+        return super()._episode(instruction, seed)
+
+
+def session(client: AgentClient, mode: str, events: list[Any], **changes: Any) -> Watched:
     """Return a session beside the node's, with the same calls and another learner."""
     order = AdaptOrder(
         scene="home",
         instructions=("open the drawer",),
         budget_minutes=changes.pop("budget_minutes", 2.0),
-        max_real_episodes=2,
+        max_real_episodes=changes.pop("max_real_episodes", 2),
         run_folder="run",
         store="store",
         releases="releases",
         is_simulated=True,
         episode_steps=5,
     )
-    return AdaptSession(
+    return Watched(
         calls=client.calls,
         order=order,
         on_progress=events.append,
         is_cancelled=changes.pop("is_cancelled", lambda: False),
-        log=lambda line: None,
+        log=changes.pop("log", lambda line: None),
         command=[sys.executable, LEARNER, mode],
     )
 
@@ -92,6 +102,28 @@ def test_a_budget_that_is_not_sensible_is_refused(client: AgentClient) -> None:
 
     with pytest.raises(ArmFaultError, match="refused"):
         client.adapt("home", [], budget_minutes=-1.0, max_real_episodes=3)
+
+
+def test_the_episodes_that_a_round_collects_are_the_pairs_of_a_probation(
+    client: AgentClient,
+) -> None:
+    """One observation in an episode of five steps: four of them are the shadow."""
+    said: list[str] = []
+    running = session(client, "prove", [], max_real_episodes=12, log=said.append)
+    outcome = running.run()
+    assert outcome.success, outcome.message
+    assert "shadow, 0 of 4 observations; 12" in outcome.message
+    acted = [line.split(", ")[1].split()[0] for line in said if line.startswith("episode ")]
+    first = acted.index("v4")
+    assert 4 <= first <= 6, acted
+    assert acted == ["v1"] * first + ["v4", "v1"] * 3 + ["v4"] * (6 - first)
+    for pair in range(3):
+        one, other = running.starts[first + 2 * pair : first + 2 * pair + 2]
+        assert one == other, "a pair must begin alike"
+    assert len({running.starts[first + 2 * pair] for pair in range(3)}) == 3
+    assert {task for task, _ in running.starts[first : first + 6]} == set(TASKS)
+    assert any("v4: GOOD, not worse than the previous: 0/3 against 0/3" in line for line in said)
+    assert client.roll_back("test") == "v1"
 
 
 def test_cancel_ends_the_learner_within_five_seconds(client: AgentClient) -> None:

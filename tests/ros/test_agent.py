@@ -1,5 +1,6 @@
 """The fast loop over real DDS: episodes, cancel, weights, recording."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -68,37 +69,17 @@ def test_weights_change_in_mid_episode_and_no_chunk_mixes_versions(
         wait_for_actions(client, 3, episode)
         before = client.guard_state
         client.promote("v2")
-        until(lambda: client.policy_status.active_version == "v2", 5.0, "v2 acts")
+        until(lambda: client.guard_state.weights_version == "v2", 5.0, "v2 moves the arm")
         assert client.roll_back("test") == "v1"
         until(lambda: client.policy_status.active_version == "v1", 5.0, "v1 acts again")
         report = episode.result(30.0)
     assert (report.steps, report.message) == (25, "")
     versions = EpisodeStore(agent.options.store_folder).load(report.episode_id).weights_versions
     assert set(versions) == {"v1", "v2"}
-    for chunk in range(0, 25, 5):
-        assert len(set(versions[chunk : chunk + 5])) == 1, "a chunk mixes versions"
+    assert [version for version, _ in itertools.groupby(versions)] == ["v1", "v2", "v1"]
     after = client.guard_state
     assert after.ticks > before.ticks + 200
     assert 19.0 < np.median(monitor.gaps_ms()) < 21.0  # lateness itself: robot-agent bench swap
-
-
-def test_an_episode_that_ends_proves_its_weights_and_a_cancelled_one_does_not(
-    agent: Agent, client: AgentClient
-) -> None:
-    proven = Path(agent.options.releases) / "proven"
-    proven.unlink(missing_ok=True)
-    steps: list[int] = []
-    client.run_task(
-        TASK,
-        max_steps=100,
-        is_recorded=False,
-        on_step=lambda feedback: steps.append(feedback.step),
-        is_cancelled=lambda: len(steps) >= 3,
-    )
-    assert not proven.exists()
-    report = client.run_task(TASK, max_steps=5, is_recorded=False)
-    assert report.outcome == "failure", report
-    assert proven.read_text() == "v1\n"
 
 
 def test_weights_that_cannot_be_loaded_change_nothing(client: AgentClient) -> None:

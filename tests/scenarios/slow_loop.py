@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class PaperRobot:
         for part in plan:
             for seed in range(part.seed, part.seed + part.count):
                 made = real_episode(f"paper-{seed}", 4, instruction=part.instruction, seed=seed)
+                made = dataclasses.replace(made, weights_versions=(version,) * 4)
                 ids.append(self._store.append(made).name)
         self.collected.append((version, len(ids)))
         if self._registry.releases().states.get(version) is State.PROBATION:

@@ -1,0 +1,25 @@
+"""The real policy node over the real registry; weights are the stub's, steps follow the version.
+
+A bundle `v0003-...` moves the tool by 3 mm.
+"""
+
+import sys
+from pathlib import Path
+
+from stub_policy_node import StubPolicy  # beside this script
+
+from robot_agent.ros import policy
+from robot_agent.ros.weights import ReleaseWeights
+
+
+def load_policy(bundle: Path) -> StubPolicy:
+    return StubPolicy(bundle.name, {"step_m": 0.001 * int(bundle.name[1:5])})
+
+
+def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
+    assert shipped
+    return ReleaseWeights(releases, load_policy)
+
+
+if __name__ == "__main__":
+    raise SystemExit(policy.main(make_weights, sys.argv[1:]))
