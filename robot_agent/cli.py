@@ -8,6 +8,7 @@ from robot_agent import __version__
 from robot_agent.commands import (
     agent,
     bench,
+    calibrate,
     camera,
     demo,
     demos,
@@ -46,6 +47,7 @@ def parser() -> Parser:
         evaluate,
         camera,
         bench,
+        calibrate,
     ):
         group.register(commands)
     return made

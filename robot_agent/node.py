@@ -9,7 +9,16 @@ from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
 
-NAMES = ("sim_world", "camera", "arm_guard", "policy", "recorder", "adaptation", "teleop")
+NAMES = (
+    "sim_world",
+    "camera",
+    "arm_guard",
+    "policy",
+    "recorder",
+    "adaptation",
+    "teleop",
+    "xs_emulator",
+)
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -46,6 +55,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
             from robot_agent.ros import teleop
 
             return teleop.main(words)
+        case "xs_emulator":
+            from robot_agent.ros import xs_emulator
+
+            return xs_emulator.main(["xs_sdk", *arguments])
     raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from robot_agent.core.config import to_plain
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros import params
+from robot_agent.ros.calibrations import SIMULATED
 from robot_agent.sim.cells import cell_named
 from robot_agent.sim.household import scene_named
 from robot_agent.teleop import REMOTE_DEVICES
@@ -30,6 +31,10 @@ class AgentOptions:
     store: Path | None = None
     releases: Path | None = None
     limits_file: str = ""
+    calibration: Path = Path("calibration")
+    """Calibrations of the real robot; without them no episode is recorded there."""
+    camera_serial: str = ""
+    """Serial number of the real camera; empty takes any."""
     promotion_file: str = ""
     """YAML of PromotionConfig: what new weights must show before they stay."""
     scene: str = "home"
@@ -41,7 +46,6 @@ class AgentOptions:
     """One of CAMERAS; on a robot."""
     camera_topic: str = ""
     """Where the pictures of `camera: topic` are."""
-    camera_serial: str = ""
     teleop: str = ""
     """Operator's device to start too; empty for none."""
     params_file: str = ""
@@ -117,7 +121,6 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "is_simulated": options.is_simulated,
         "promotion_file": options.promotion_file,
     }
-    recorder = {"store": store, "captures": str(options.folder / "captures")}
     adaptation = {
         "run": str(options.folder / "adapt"),
         "store": store,
@@ -129,7 +132,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     return (
         *calibration_processes(options),
         NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
-        NodeProcess(name="recorder", parameters=recorder | factor),
+        NodeProcess(name="recorder", parameters=_recorder_parameters(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
         *([operator] if options.teleop else []),
     )
@@ -137,14 +140,28 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
 
 def calibration_processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """Return the body and the guard: what sees and moves, without what decides or records."""
-    guard = {
+    guard = _guard_parameters(options) | {"time_factor": options.time_factor}
+    body = _sim_world(options) if options.is_simulated else _camera(options)
+    return body, NodeProcess(name="arm_guard", parameters=guard, is_lifecycle=True)
+
+
+def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
         "limits_file": options.limits_file,
         "limits": _cell_limits(options.scene) if options.is_simulated else "",
         "latch_file": str(options.folder / "latch.json"),
-        "time_factor": options.time_factor,
+        "driver": "simulated" if options.is_simulated else "xs_sdk",
     }
-    body = _sim_world(options) if options.is_simulated else _camera(options)
-    return body, NodeProcess(name="arm_guard", parameters=guard, is_lifecycle=True)
+
+
+def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "store": str(options.store_folder),
+        "captures": str(options.folder / "captures"),
+        "calibration": SIMULATED if options.is_simulated else str(options.calibration),
+        "robot": options.namespace,
+        "camera_serial": options.camera_serial,
+    }
 
 
 def _sim_world(options: AgentOptions) -> NodeProcess:
@@ -165,10 +182,9 @@ def _sim_world(options: AgentOptions) -> NodeProcess:
 def _camera(options: AgentOptions) -> NodeProcess:
     width, height = options.camera_size_px
     parameters: dict[str, Any] = {"width": width, "height": height}
+    parameters["serial"] = options.camera_serial
     if options.pictures_topic:
         parameters |= {"source": "topic", "topic": options.pictures_topic}
-    if options.camera_serial:
-        parameters["serial"] = options.camera_serial
     return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)
 
 

@@ -51,6 +51,7 @@ ROBOT: Mapping[str, Argument] = {
     ),
     "camera": Argument("ours", "Who reads the camera.", CAMERAS),
     "camera_topic": Argument("/camera/camera/color/image_raw", "Pictures of camera:=topic."),
+    "calibration": Argument("calibration", "Folder of the robot's calibrations."),
     "camera_serial": Argument("", "Serial number of the camera; empty takes any."),
 }
 TELEOP: Mapping[str, Argument] = {
@@ -105,6 +106,7 @@ def options_from(values: Mapping[str, str], *, is_simulated: bool) -> AgentOptio
             time_factor=float(values.get("time_factor", "1.0")),
             camera=values.get("camera", "ours"),
             camera_topic=values.get("camera_topic", ""),
+            calibration=Path(values.get("calibration", "calibration")),
             camera_serial=values.get("camera_serial", ""),
             teleop="" if device == "none" else device,
         )

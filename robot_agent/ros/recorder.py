@@ -15,6 +15,7 @@ from robot_agent.act.observation import ObservationPairing
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import InputError, RobotAgentError, StaleObservationError
 from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros.calibrations import stamp_for
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
@@ -38,6 +39,11 @@ class RecorderConfig:
     store: str = setting("episodes", "Folder of the episode store.")
     captures: str = setting("captures", "Folder of captured start frames.")
     min_free_gb: float = setting(1.0, "Recording stops below this free space [GB].", 0.0, 1e5)
+    calibration: str = setting(
+        "", "Folder of calibrations that episodes need; `simulated` in simulation; empty for none."
+    )
+    robot: str = setting("", "Name of the robot that calibrations must be of; empty for any.")
+    camera_serial: str = setting("", "Serial number of the camera they must be of; empty for any.")
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
 
     def __post_init__(self) -> None:
@@ -114,7 +120,9 @@ class RecorderNode(Node):
                     f"instruction '{request.instruction}' is new to this store. If it is meant, "
                     f"set allow_unknown_task."
                 )
-            response.episode_id = self._recorder.start(request.instruction, request.scene)
+            config = self._config
+            stamp = stamp_for(config.calibration, config.robot, config.camera_serial)
+            response.episode_id = self._recorder.start(request.instruction, request.scene, stamp)
             self._instructions.add(request.instruction)
             response.success = True
         except RobotAgentError as error:

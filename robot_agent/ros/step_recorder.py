@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_agent.act.executor import PERIOD_NS
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.calibrate.records import Stamp
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import FloatArray, Observation, Step
 from robot_agent.store.episode_format import EpisodeStart
@@ -52,8 +53,8 @@ class StepRecorder:
         writer = self._writer
         return writer.episode_id if writer is not None else ""
 
-    def start(self, instruction: str, scene: str) -> str:
-        """Open an episode and return its id.
+    def start(self, instruction: str, scene: str, calibration: Stamp | None = None) -> str:
+        """Open an episode and return its id; `calibration` is stored with it.
 
         Raises:
             InputError: One is open already, or the instruction is empty.
@@ -67,7 +68,12 @@ class StepRecorder:
                     f"episode {self._writer.episode_id} is open; end it first (episode/end)."
                 )
             self._writer = self._store.open_episode(
-                EpisodeStart(instruction=instruction, scene=scene)
+                EpisodeStart(
+                    instruction=instruction,
+                    scene=scene,
+                    calibration_hash="" if calibration is None else calibration.hash,
+                    config={} if calibration is None else {"calibration": calibration.to_json()},
+                )
             )
             self._pending.clear()
             self._final, self.problem, self._last_ns = None, "", 0

@@ -10,7 +10,7 @@ import numpy as np
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.sim.physics import physics_named
-from robot_agent.sim.scenes import CELL_SCENES, HOME, NOVEL, Scene
+from robot_agent.sim.scenes import CALIBRATION, CELL_SCENES, HOME, NOVEL, Scene
 from robot_agent.sim.variation import check_axes, vary
 
 FILE = Path(__file__).with_name("household.yaml")
@@ -106,8 +106,8 @@ def load_home_axes() -> Mapping[str, float]:
 
 
 def _plain_scenes() -> Mapping[str, Scene]:
-    """Return every scene that is not in the file: the home of each cell, and the novel ones."""
-    return {scene.name: scene for scene in (*CELL_SCENES.values(), *NOVEL.values())}
+    """Return every scene that is not in the file: homes of cells, novel ones, the calibration."""
+    return {scene.name: scene for scene in (*CELL_SCENES.values(), *NOVEL.values(), CALIBRATION)}
 
 
 def scene_named(name: str) -> Scene:

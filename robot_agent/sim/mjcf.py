@@ -9,6 +9,7 @@ from robot_agent.core.wx250s import FINGER_LIMITS_M, JOINT_LOWER_RAD, JOINT_NAME
 from robot_agent.sim.fixtures import fixture_mjcf
 from robot_agent.sim.physics import TRAINER, Physics
 from robot_agent.sim.scenes import HOME, Scene
+from robot_agent.sim.target import assets_mjcf, free_mjcf, held_mjcf
 from robot_agent.sim.textures import SIZE_PX, Texture
 from robot_agent.sim.things import things_mjcf
 
@@ -79,7 +80,7 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
 <mujoco model="wx250s_table">
 {_settings(scene, physics)}
   <asset>
-    {_materials(scene)}{meshes}
+    {_materials(scene)}{meshes}{assets_mjcf(scene)}
   </asset>
   <worldbody>
     <light name="sun" pos="0.3 0 1.5" dir="-0.3 0.4 -1" directional="true" castshadow="{shadows}"/>
@@ -90,10 +91,10 @@ def build_mjcf(scene: Scene = HOME, physics: Physics = TRAINER) -> str:
       focalpixel="{focal_px} {focal_px}" sensorsize="0.0064 0.0048"
       principalpixel="{320 - CAMERA_CENTER_PX[0]} {CAMERA_CENTER_PX[1] - 240}"/>
     {fixture_mjcf(scene, physics)}
-    {bodies}
+    {bodies}{free_mjcf(scene)}
     <body name="base">
       <geom type="box" size="0.06 0.05 0.036" pos="-0.01 0 0.036" {_BLACK}/>
-      {_arm(physics)}
+      {_arm(physics, held_mjcf(scene))}
     </body>
   </worldbody>
   <actuator>
@@ -122,6 +123,8 @@ def _settings(scene: Scene, physics: Physics) -> str:
     # Softer, so that what is grasped neither slips nor jumps.
     soft = f'solref="{1.5 * physics.solref[0]} {physics.solref[1]}"'
     integrator, flags, joints = physics.integrator, "", ""
+    if scene.board:
+        integrator = "implicitfast"  # Euler bursts where a calibration reaches farther than tasks
     if scene.cell == "sink":
         # The others leave out gyroscopic terms, so that a light object spins up when squeezed.
         integrator = "implicit"
@@ -155,7 +158,7 @@ def _settings(scene: Scene, physics: Physics) -> str:
   </default>"""
 
 
-def _arm(physics: Physics) -> str:
+def _arm(physics: Physics, held: str) -> str:
     opening, closing = "", ""
     for index, (name, offset, axis, geoms, mass) in enumerate(_LINKS):
         low, high = JOINT_LOWER_RAD[index], JOINT_UPPER_RAD[index]
@@ -166,7 +169,7 @@ def _arm(physics: Physics) -> str:
             f'<inertial pos="0.03 0 0" mass="{mass}" diaginertia="0.0005 0.0005 0.0005"/>{geoms}'
         )
         closing += "</body>"
-    return opening + _hand(physics) + closing
+    return opening + _hand(physics) + held + closing
 
 
 def _hand(physics: Physics) -> str:

@@ -1,5 +1,7 @@
 """The simulated robot behind its guard, in one process: what demonstrators and trials drive."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from robot_agent.core import wx250s
@@ -20,6 +22,8 @@ class SimRobot:
         self.world = SimWorld(scene)
         self.guard = GuardSession(cell_named(scene.cell).guard)
         self._now_ns = 0
+        self.on_tick: Callable[[SafeAction], None] | None = None
+        """Told of every command after its 20 ms."""
 
     @property
     def measured(self) -> Measured:
@@ -47,6 +51,8 @@ class SimRobot:
 
     def _move(self, command: SafeAction) -> Measured:
         self.world.tick(command.joints_rad, command.gripper_pwm)
+        if self.on_tick is not None:
+            self.on_tick(command)
         return Measured(
             joints_rad=self.world.joints_rad,
             finger_m=self.world.finger_m,

@@ -78,6 +78,8 @@ class Scene:
     """Things that stand about, out of the arm's way."""
     physics: str = "trainer"
     """A key of `physics.PHYSICS`: how bodies move and the camera sees."""
+    board: str = ""
+    """A calibration board: none, in the `gripper`, or in a person's `hand` before the camera."""
 
     def varied(self, rng: np.random.Generator) -> "Scene":
         """Return this scene as one reset finds it."""
@@ -96,6 +98,8 @@ class Scene:
 
 
 HOME = Scene(name="home")
+CALIBRATION = Scene(name="calibration", drawer_x_m=0.75, jitter=0.0, board="gripper")
+"""The arm holds a ChArUco board, and nothing stands in its way."""
 CELL_SCENES = {
     "table": HOME,
     "drawer": Scene(name="drawer", cell="drawer", drawer_x_m=0.35, drawer_y_m=-0.03),

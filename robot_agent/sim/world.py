@@ -5,11 +5,12 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import SimulationError
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.sim import starts
+from robot_agent.sim import starts, target
 from robot_agent.sim.lens import expose
 from robot_agent.sim.mjcf import build_mjcf, textures
 from robot_agent.sim.physics import Physics, physics_named
@@ -87,6 +88,7 @@ class SimWorld:
             first = int(self._model.texture(name).adr[0])
             flat = pixels(texture).ravel()
             self._model.tex_data[first : first + flat.size] = flat
+        target.fill(self._model, scene)
         joints = [self._model.joint(index) for index in range(self._model.njnt)]
         self._qpos = {joint.name: int(joint.qposadr[0]) for joint in joints}
         self._joint_qpos = np.array([self._qpos[name] for name in wx250s.JOINT_NAMES])
@@ -99,6 +101,11 @@ class SimWorld:
     def joints_rad(self) -> FloatArray:
         """Measured joints (6,)."""
         return np.array(self._data.qpos[self._joint_qpos]) + self._encoder_offset_rad
+
+    @property
+    def joint_columns(self) -> NDArray[np.int64]:
+        """Where the joints (6,) stand among the positions of a snapshot."""
+        return self._joint_qpos
 
     @property
     def joint_velocities_radps(self) -> FloatArray:

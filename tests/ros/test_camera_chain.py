@@ -24,6 +24,7 @@ from robot_agent.ros.up import Agent
 from tests.ros.monitor import Monitor
 from tests.ros.running import is_up, stub_releases, until, wait_for_actions, with_stub
 
+pytestmark = pytest.mark.slow
 TASK = "open the drawer"
 REMAPPED = ("camera/color/image_raw:=raw/image_raw", "camera/color/camera_info:=raw/camera_info")
 
