@@ -144,6 +144,8 @@ class RecorderNode(Node):
         return response
 
     def _end(self, outcome: str, judged_by: str) -> tuple[str, Path, str]:
+        if outcome == "discard":
+            return self._recorder.discard(), Path(), f"discarded, said {judged_by or 'the caller'}"
         deadline_ns = self._time.now_ns() + _END_PATIENCE_NS
         while not self._recorder.is_complete() and self._time.now_ns() < deadline_ns:
             self._pairing.wait(0.05)

@@ -158,12 +158,24 @@ class StepRecorder:
                 self._pending.clear()
             return writer.episode_id, folder, self.problem
 
-    def close(self) -> None:
-        """Forget an open episode."""
+    def discard(self) -> str:
+        """Forget the open episode; return its id.
+
+        Raises:
+            InputError: None is open.
+        """
         with self._lock:
-            if self._writer is not None:
-                self._writer.discard()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            self._pending.clear()
+        if writer is None:
+            raise InputError("no episode is open; start one first (episode/start).")
+        writer.discard()
+        return writer.episode_id
+
+    def close(self) -> None:
+        """Forget an open episode, if there is one."""
+        if self.episode_id:
+            self.discard()
 
 
 def action_of(values: "list[float]") -> FloatArray:
