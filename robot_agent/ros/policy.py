@@ -1,7 +1,6 @@
 """Node `policy`: observations in, proposals out; the action run_task and the weights' services."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,17 @@ from sensor_msgs.msg import Image, JointState
 from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.policy_slot import PolicySlot
-from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.policy_needs import RobotOffer, require_fit
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.release.promotion import Promotion
-from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
+from robot_agent.release.road import Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from robot_agent.ros.judgements import Judgements
-from robot_agent.ros.params import setting
+from robot_agent.ros.policy_config import PolicyConfig
 from robot_agent.ros.policy_message import policy_message
 from robot_agent.ros.policy_runner import PolicyRunner, RunnerConfig
 from robot_agent.ros.policy_weights import WeightServices
@@ -38,31 +36,6 @@ _MAX_GUARD_SILENCE_NS = 500_000_000
 
 MakeWeights = Callable[[Path, str], Weights]
 """Makes the source of weights for a folder of releases, which may begin with a shipped policy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
-    """Parameters of the policy's node."""
-
-    releases: str = setting("releases", "Folder of the release registry.")
-    shipped: str = setting("tiny", "Shipped policy that an empty registry begins with.")
-    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
-    max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
-    max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
-    is_simulated: bool = setting(False, "Prove weights at the length that suits a simulated arm.")
-    promotion_file: str = setting("", "YAML of PromotionConfig; empty keeps the coded values.")
-    approved_by: str = setting("", "Who lets proven weights stay; empty asks a person each time.")
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        params.check_ranges(self)
-
-    def promotion(self) -> PromotionConfig:
-        """Return what a candidate must show; ConfigError when the file is wrong."""
-        config = SIMULATED if self.is_simulated else PromotionConfig()
-        if self.promotion_file:
-            config = load_config(PromotionConfig, [Path(self.promotion_file)])
-        return replace(config, approved_by=self.approved_by) if self.approved_by else config
 
 
 class PolicyNode(LifecycleNode):

@@ -1,0 +1,34 @@
+"""Parameters of the node `policy`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robot_agent.core.config import load_config
+from robot_agent.release.road import SIMULATED, PromotionConfig
+from robot_agent.ros import params
+from robot_agent.ros.params import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """Parameters of the policy's node."""
+
+    releases: str = setting("releases", "Folder of the release registry.")
+    shipped: str = setting("tiny", "Shipped policy that an empty registry begins with.")
+    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
+    max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
+    max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
+    is_simulated: bool = setting(False, "Prove weights at the length that suits a simulated arm.")
+    promotion_file: str = setting("", "YAML of PromotionConfig; empty keeps the coded values.")
+    approved_by: str = setting("", "Who lets proven weights stay; empty asks a person each time.")
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        params.check_ranges(self)
+
+    def promotion(self) -> PromotionConfig:
+        """Return what a candidate must show; ConfigError when the file is wrong."""
+        config = SIMULATED if self.is_simulated else PromotionConfig()
+        if self.promotion_file:
+            config = load_config(PromotionConfig, [Path(self.promotion_file)])
+        return replace(config, approved_by=self.approved_by) if self.approved_by else config
