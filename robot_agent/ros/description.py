@@ -120,6 +120,8 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "shipped": options.shipped,
         "is_simulated": options.is_simulated,
         "promotion_file": options.promotion_file,
+        # A camera that falls silent is held within 0.5 s: the age, and the action in force.
+        "max_image_age_s": 0.5 if options.is_simulated else 0.25,
     }
     adaptation = {
         "run": str(options.folder / "adapt"),
