@@ -26,7 +26,7 @@ SIDE = [0.0, 0.012, 0.0, 0.0, 0.0, 0.0, 1.0]
 CLOSE = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 
 
-NOT_LATCHED = ("motor_warm", "low_voltage", "gripper_overload")
+NOT_LATCHED = ("motor_warm", "low_voltage")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ CASES = (
     Case("A8", ("bus", "stuck", 0.0), "stale_joint_states", 1.5, tuple(SIDE), False),
     Case("A9", ("driver", "off", 0.0), "driver_silent", 0.27, is_measured_true=False),
     Case("A9", ("bus", "slow", 0.4), "driver_silent", 0.67, is_measured_true=False),
-    Case("A11", ("gripper", "stuck", 0.0), "gripper_overload", 2.0, tuple(CLOSE)),
     Case("A13", ("supply", "wrong", 10.2), "low_voltage", 1.5),
     Case("A13", ("supply", "wrong", 9.8), "brown_out", 1.5),
     Case("A14", ("forearm_roll", "wrong", 0.5), "bad_joint_states", 0.04, (), False),
@@ -153,20 +152,6 @@ def test_the_second_jam_of_the_gripper_stops_the_arm(
     driving.action = list(STILL)
     recover(client, ("gripper",))
     assert is_stopped
-
-
-def test_a_grip_is_eased_and_a_dropped_object_is_told(
-    client: AgentClient, driving: Driving, witness: Witness
-) -> None:
-    client.calls.call("sim/inject", component="object", kind="wrong", argument=0.022)
-    driving.action = list(CLOSE)
-    began_ns = witness.now_ns()
-    until(lambda: witness.now_ns() - began_ns > 25e8, 3.0, "a grip")
-    is_overload = witness.first("gripper_overload", began_ns) is not None
-    client.calls.call("sim/inject", component="object", kind="ok")
-    until(lambda: witness.first("object_dropped", began_ns), 2.0, "object_dropped")
-    driving.action = list(STILL)
-    assert not is_overload, "holding is no overload"
 
 
 def test_a_driver_that_hangs_stops_the_arm_within_250_ms_and_two_ticks(

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slow
 CLEAN_UP = 2
 
 
-def _agent(folder: Path, domain_id: int, **guard: object) -> Agent:
+def _agent(folder: Path, domain_id: int, namespace: str = "wx250s", **guard: object) -> Agent:
     """Return processes that nobody configures yet."""
     emulator, node = nodes(folder, **guard)
     bare = NodeProcess(name=node.name, parameters=node.parameters)
-    options = AgentOptions(folder=folder, is_simulated=False)
+    options = AgentOptions(folder=folder, is_simulated=False, namespace=namespace)
     return Agent(options, [emulator, bare], domain_id=domain_id)
 
 
@@ -116,7 +116,7 @@ def test_a_second_commander_is_refused_with_the_remedy(agent: Agent, client: Age
 def test_a_simulated_clock_on_a_real_arm_is_refused(
     ros_domain_id: int, tmp_path: Path, guard: dict[str, object], words: tuple[str, ...]
 ) -> None:
-    with _agent(tmp_path, ros_domain_id, **guard) as running:
+    with _agent(tmp_path, ros_domain_id, "another", **guard) as running:
         assert running.client is not None
         told = _refusal(running, running.client)
     for word in words:
