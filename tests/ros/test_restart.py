@@ -68,8 +68,12 @@ def kill(agent: Agent, client: AgentClient) -> str:
     until(lambda: client.calls.state_of("policy", 20.0) == INACTIVE, 20.0, "it is configured")
     until(lambda: is_up(client), 20.0, "it is active")
     order = EpisodeOrder(instruction=TASK, max_steps=5, is_simulated=False, is_recorded=False)
-    reports = (client.episodes.run(order) for _ in range(20))  # until it has heard the guard
-    return next(report.weights_version for report in reports if report.outcome != "abort")
+
+    def acted() -> str:
+        report = client.episodes.run(order)
+        return "" if report.outcome == "abort" else report.weights_version
+
+    return str(until(acted, 20.0, "it has heard the guard and acts"))
 
 
 def test_kill_in_every_stage_comes_back_on_the_last_good(agent: Agent, registry: Registry) -> None:
