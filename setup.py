@@ -7,7 +7,15 @@ from setuptools import find_packages, setup
 
 NAME = "robot_agent"
 SHARE = Path("share") / NAME
-NODES = ("arm_guard", "camera", "policy", "recorder", "adaptation", "sim_world")
+NODES = (
+    "arm_guard",
+    "camera",
+    "policy",
+    "recorder",
+    "adaptation",
+    "sim_world",
+    "xs_emulator",
+)
 
 
 def shared_files(*folders: str) -> list[tuple[str, list[str]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
 
-NAMES = ("sim_world", "camera", "arm_guard", "policy", "recorder", "adaptation")
+NAMES = ("sim_world", "camera", "arm_guard", "policy", "recorder", "adaptation", "xs_emulator")
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -42,6 +42,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
             from robot_agent.ros import adaptation
 
             return adaptation.main(words)
+        case "xs_emulator":
+            from robot_agent.ros import xs_emulator
+
+            return xs_emulator.main(["xs_sdk", *arguments])
     raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
 
 

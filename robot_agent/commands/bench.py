@@ -31,18 +31,6 @@ def register(commands: "Commands") -> None:
     control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
     control.add_argument("--seconds", type=number(1, 3600, "s"), default=20.0, help="of each")
     control.add_argument("--conditions", default="", metavar="NAME,NAME", help="default: all")
-    swap = add_command(group, "swap", "what a swap of weights does to a running loop", _swap)
-    swap.add_argument("--swaps", type=whole(1, 1_000_000), default=1000)
-    swap.add_argument("--size-mb", type=number(0.1, 1e5, "MB"), default=34.0)
-    swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
-    swap.add_argument("--fifo", action="store_true", help="real-time scheduling of the loop")
-    swap.add_argument("--ticks-per-swap", type=whole(1, 100_000), default=10)
-    swap.add_argument(
-        "--lerobot-swaps",
-        type=whole(0, 1_000_000),
-        default=20,
-        help="streamed, for comparison",
-    )
     policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
     policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
@@ -62,11 +50,27 @@ def register(commands: "Commands") -> None:
     delta.add_argument("--age", type=whole(0, 100_000), default=0, help="steps before the base")
     delta.add_argument("--coherence", type=number(0, 1), default=0.0, help="of the gradients")
     bench_camera.add(group)
-    for parser in (control, swap):
-        add_json(parser)
+    _register_swap(group)
+    add_json(control)
     for parser in (policy, imagine, sim, delta):
         add_seed(parser)
         add_json(parser)
+
+
+def _register_swap(group: "Commands") -> None:
+    swap = add_command(group, "swap", "what a swap of weights does to a running loop", _swap)
+    swap.add_argument("--swaps", type=whole(1, 1_000_000), default=1000)
+    swap.add_argument("--size-mb", type=number(0.1, 1e5, "MB"), default=34.0)
+    swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
+    swap.add_argument("--fifo", action="store_true", help="real-time scheduling of the loop")
+    swap.add_argument("--ticks-per-swap", type=whole(1, 100_000), default=10)
+    swap.add_argument(
+        "--lerobot-swaps",
+        type=whole(0, 1_000_000),
+        default=20,
+        help="streamed, for comparison",
+    )
+    add_json(swap)
 
 
 def _control(arguments: argparse.Namespace) -> int:

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from robot_agent.commands.options import NAMESPACE, add_command, add_group, add_json, number, whole
 from robot_agent.commands.output import show
 from robot_agent.core.errors import StorageError
@@ -71,6 +69,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _present_view(arguments: argparse.Namespace) -> "ImageArray":
+    import numpy as np
+
     from robot_agent.ros.client import AgentClient
     from robot_agent.ros.pictures import take_pictures
 

@@ -47,6 +47,13 @@ _WRIST_HOME = np.array([0.29975 + 0.05, 0.0, 0.36065, 1.0])
 _ELBOW_HOME = np.array([0.04975, 0.0, 0.36065, 1.0])
 """The elbow axis; moves with the first two joints."""
 
+_CORNER_HOME = np.array([0.0, 0.0, 0.36065, 1.0])
+"""Upper end of the upright part of the upper arm, which is bent; moves with two joints."""
+_FOREARM_END_HOME = np.array([0.29975, 0.0, 0.36065, 1.0])
+"""The wrist_angle axis; moves with the first three joints."""
+_FINGERTIPS_HOME = np.array([[0.478, 0.04, 0.36065, 1.0], [0.478, -0.04, 0.36065, 1.0]]).T
+"""Tips of the opened fingers; move with all joints."""
+
 _W, _V = SCREWS[:, :3], SCREWS[:, 3:]
 _SKEW = np.stack([skew(w) for w in _W])
 _SKEW2 = _SKEW @ _SKEW
@@ -110,6 +117,21 @@ def body_points(joints_rad: FloatArray) -> dict[str, FloatArray]:
         "elbow": (chain[2] @ _ELBOW_HOME)[:3],
         "tool": (chain[6] @ M)[:3, 3],
     }
+
+
+def extreme_points(joints_rad: FloatArray) -> FloatArray:
+    """Return points (5, 3) [m] in base_link of which one is always the fastest of the arm.
+
+    The speed of the points of a rigid link is a convex function of their place, so the fastest
+    is one of the link's ends: corner, elbow, end of the forearm, and both fingertips.
+    """
+    chain = _chain(joints_rad)
+    points: FloatArray = np.empty((5, 3))
+    points[0] = (chain[2] @ _CORNER_HOME)[:3]
+    points[1] = (chain[2] @ _ELBOW_HOME)[:3]
+    points[2] = (chain[3] @ _FOREARM_END_HOME)[:3]
+    points[3:] = (chain[6] @ _FINGERTIPS_HOME)[:3].T
+    return points
 
 
 def jacobian(joints_rad: FloatArray) -> FloatArray:

@@ -7,20 +7,19 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, SafeAction
-from robot_agent.guard import arbiter, transitions, watchdog
-from robot_agent.guard.limits import (
-    GRIPPER_GAIN_PER_M,
-    MAX_GRIPPER_PWM,
-    STEP_S,
-    GuardConfig,
-    is_speed,
-    slowed,
-    to_ns,
-)
+from robot_agent.guard import arbiter, grip, health, strain, transitions, watchdog
+from robot_agent.guard.limits import SLOW_SHARE, STEP_S, GuardConfig, is_speed, slowed, to_ns
 from robot_agent.guard.reactions import REACTIONS
 from robot_agent.guard.sanitise import sanitise
 from robot_agent.guard.screen import screen
 from robot_agent.guard.state import Controller, GuardInputs, GuardState, OperatorInput, evolve
+
+_BOX_CHECK_TICKS = 5
+"""Ticks between looks at where the body is measured; 25 mm at the speed ceiling."""
+_NO_GRIPPER = frozenset(
+    ("driver_silent", "bad_joint_states", "stale_joint_states", "gripper_jam", "motor_missing")
+)
+"""While one of these is latched the gripper is left alone."""
 
 
 def step(
@@ -39,28 +38,39 @@ def step(
 
     Cost: about 0.02 ms without and 0.5 ms with a new proposal.
     """
-    state, present = _begin(config, state, max(now_ns, state.now_ns), inputs)
+    state, present, holds = _begin(config, state, max(now_ns, state.now_ns), inputs)
     if state.latched and inputs.reset is not None:
         state = transitions.reset(state, inputs.reset, present)
     if present:
         state = transitions.stop(state, present)
     if inputs.measured is None:
         return None, state
+    for cause in holds if not state.latched else ():
+        state = transitions.hold(state, cause)
+    state = _open_for_a_person(config, state, inputs)
     if not state.latched:
         state = _control(config, state, inputs)
-    return _command(state), state
+    pwm, state = _drive_gripper(config, state)
+    return _command(state, pwm), state
 
 
 def _begin(
     config: GuardConfig, state: GuardState, now_ns: int, inputs: GuardInputs
-) -> tuple[GuardState, tuple[str, ...]]:
-    """Return the state with this tick's time and joints, and the causes of a stop present now."""
+) -> tuple[GuardState, tuple[str, ...], tuple[str, ...]]:
+    """Return the state with this tick's time and joints, and the causes of stop and hold."""
     counters = evolve(
         state.counters,
         ticks=state.counters.ticks + 1,
         held_ticks=state.counters.held_ticks + (state.mode == "hold"),
     )
     reading = watchdog.read_joints(config, state, inputs, now_ns)
+    verdict = health.judge(config, inputs.health, now_ns)
+    memory, strained = strain.watch(
+        config, state.strain, now_ns, reading.measured, state.joint_target
+    )
+    is_due = counters.ticks % _BOX_CHECK_TICKS == 0 and state.mode == "active"
+    if is_due and strain.has_left(config, reading.measured):
+        strained = (*strained, "workspace_left")
     state = evolve(
         state,
         now_ns=now_ns,
@@ -69,19 +79,21 @@ def _begin(
         measured=reading.measured,
         num_zero_frames=reading.num_zero_frames,
         seen_stamp_ns=reading.seen_stamp_ns,
+        strain=memory,
+        notes=verdict.notes,
     )
-    present = reading.causes
+    present = (*reading.causes, *verdict.stops, *strained)
     if inputs.num_command_publishers != 1:
         present = ("second_publisher", *present)
     if inputs.stop:
         present = ("operator_stop", *present)
-    return state, present
+    return state, present, verdict.holds
 
 
-def _command(state: GuardState) -> SafeAction:
+def _command(state: GuardState, gripper_pwm: float) -> SafeAction:
     return SafeAction(
         joints_rad=state.joint_target,
-        gripper_pwm=_gripper_pwm(state),
+        gripper_pwm=gripper_pwm,
         tool_target=state.T_target,
         gripper_target=state.gripper_target,
         weights_version=state.last_version,
@@ -90,15 +102,30 @@ def _command(state: GuardState) -> SafeAction:
     )
 
 
-def _gripper_pwm(state: GuardState) -> float:
-    """Return Bridge's P-loop on the finger; 0 while the finger's position is not known.
+def _drive_gripper(config: GuardConfig, state: GuardState) -> tuple[float, GuardState]:
+    """Return the gripper's PWM; 0 while its finger's position is not known, or it jammed."""
+    if not _NO_GRIPPER.isdisjoint(state.latched):
+        return 0.0, state
+    pwm, memory, causes = grip.drive(
+        config, state.grip, state.now_ns, state.measured, state.gripper_target
+    )
+    stops = tuple(cause for cause in causes if REACTIONS[cause].kind == "stop")
+    notes = tuple(cause for cause in causes if REACTIONS[cause].kind == "note")
+    state = evolve(state, grip=memory, notes=(*state.notes, *notes))
+    return pwm, transitions.stop(state, stops) if stops else state
 
-    Source: bridge_data_robot, custom_gripper_controller.py.
+
+def _open_for_a_person(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
+    """Let the operator, with the deadman held, open the gripper of an arm that is stopped.
+
+    A hand may be between the fingers. Nothing else moves while a stop is latched, and the gripper
+    does not close.
     """
-    if "driver_silent" in state.latched or "bad_joint_states" in state.latched:
-        return 0.0
-    error_m = wx250s.finger_from_opening(state.gripper_target) - float(state.measured.finger_m)
-    return MAX_GRIPPER_PWM * min(max(error_m * GRIPPER_GAIN_PER_M, -1.0), 1.0)
+    operator = arbiter.operator_in_control(config, inputs, state.now_ns) if state.latched else None
+    wanted = operator.gripper if operator is not None else None
+    if wanted is None or not state.gripper_target < wanted <= 1.0:
+        return state
+    return evolve(state, gripper_target=float(wanted))
 
 
 def _control(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
@@ -176,7 +203,8 @@ def _try(
         return transitions.count(state, "dropped_held")
     joints_rad = state.measured.joints_rad
     T_previous = wx250s.forward(joints_rad) if state.is_relaxed else state.T_target
-    screened = screen(config, T_previous, joints_rad, action)
+    limits = slowed(config, SLOW_SHARE) if "motor_warm" in state.notes else config
+    screened = screen(limits, T_previous, joints_rad, action)
     if screened.cause is not None:
         return _refuse(config, evolve(state, changes=screened.changes), screened.cause)
     return evolve(

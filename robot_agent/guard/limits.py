@@ -23,7 +23,8 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "max_step_rad": (1e-3, STEP_LIMIT_RAD, "rad"),
     "max_tool_speed_mps": (0.01, 0.5, "m/s"),
     "max_joint_speed_radps": (0.05, 3.14, "rad/s"),
-    "max_lead_m": (0.01, 0.10, "m"),
+    "max_lead_m": (0.001, 0.10, "m"),
+    "max_way_m": (0.001, 0.10, "m"),
     "joint_margin_rad": (0.02, 0.5, "rad"),
     "max_branch_step_rad": (0.1, 1.5, "rad"),
     "table_height_m": (-0.2, 0.3, "m"),
@@ -44,12 +45,34 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "fault_window_s": (60.0, 3600.0, "s"),
     "max_non_finite": (1, 2, "in the window"),
     "max_huge": (1, 3, "in the window"),
+    "max_following_rad": (0.05, 0.50, "rad"),
+    "effort_share": (0.2, 1.0, "of Bridge's caps"),
+    "strain_s": (0.04, 0.2, "s"),
+    "stale_s": (0.1, 0.5, "s"),
+    "max_outside_m": (0.01, 0.10, "m"),
+    "warm_margin_c": (15.0, 40.0, "degrees"),
+    "hot_margin_c": (5.0, 30.0, "degrees"),
+    "low_voltage_v": (10.5, 12.0, "V"),
+    "brown_out_v": (9.5, 11.5, "V"),
+    "max_health_age_s": (1.0, 5.0, "s"),
+    "grip_pwm": (50.0, 250.0, "of 885"),
+    "max_grip_load": (50.0, 300.0, "thousandths"),
+    "jam_s": (0.2, 1.0, "s"),
+    "max_jams": (1, 3, "in the window"),
 }
 """Lowest and highest value that a configuration file may ask for, and the unit."""
 BOX_CEILING = ((0.05, -0.40, 0.0), (0.60, 0.40, 0.50))
 """Largest box for the tool point, base_link [m]."""
 BODY_CEILING = ((-0.40, -0.50, 0.0), (0.65, 0.50, 0.75))
 """Largest box for wrist and elbow, base_link [m]."""
+
+EFFORT_CAPS_MA = (1360.0, 1700.0, 1020.0, 1020.0, 1020.0, 1190.0)
+"""Largest effort of each joint; Source: bridge_data_robot, ABS_MAX_JOINT_EFFORTS x 1.7."""
+PEAK_S = 0.14
+"""A way D in one time profile (250 ms, 100 ms of them to accelerate) peaks at D / 0.15 s, and a
+little higher when the next one begins before it has ended."""
+SLOW_SHARE = 0.5
+"""Share of every speed that is left while a motor is warm."""
 
 Point = tuple[float, float, float]
 
@@ -83,11 +106,16 @@ class GuardConfig:
     max_step_rad: float = STEP_LIMIT_RAD
     """Largest component of a step's rotation, clipped per axis as Bridge does."""
     max_tool_speed_mps: float = 0.25
-    """Ceiling on a step's translation divided by 0.2 s; Source: ISO 10218-1:2025, class I."""
+    """Ceiling on the way of any point of the arm in a step divided by 0.2 s.
+
+    Source: ISO 10218-1:2025, class I.
+    """
     max_joint_speed_radps: float = 1.5
     """Joint targets lie at most this times 0.2 s from the measured joints."""
     max_lead_m: float = 0.06
     """How far the commanded tool may run ahead of the measured tool (target wind-up)."""
+    max_way_m: float = 0.10
+    """How far a target may lead any point of the arm; on a real arm follows from the ceiling."""
     joint_margin_rad: float = 0.05
     """Distance kept from the joint limits; SLEEP lies 0.056 rad from one and must stay legal."""
     max_branch_step_rad: float = 1.0
@@ -122,6 +150,37 @@ class GuardConfig:
     """Non-finite proposals in the window that stop the arm."""
     max_huge: int = 3
     """Huge proposals in the window that stop the arm."""
+    max_following_rad: float = 0.50
+    """A joint this far from where it should be by now has met something; see strain.py.
+
+    Simulated arms lean on furniture with up to 0.3 rad; `on_arm.yaml` allows a real one half.
+    """
+    effort_share: float = 1.0
+    """Share of EFFORT_CAPS_MA that is allowed."""
+    strain_s: float = 0.1
+    """Following error or effort that lasts this long stops the arm."""
+    stale_s: float = 0.3
+    """Readings that repeat exactly this long, while the arm should move, are no readings."""
+    max_outside_m: float = 0.05
+    """A body point measured this far outside its box stops the arm."""
+    warm_margin_c: float = 15.0
+    """A motor this close to its temperature limit slows the arm."""
+    hot_margin_c: float = 5.0
+    """A motor this close to its temperature limit stops the arm."""
+    low_voltage_v: float = 10.5
+    """Less holds the arm."""
+    brown_out_v: float = 10.0
+    """Less stops it."""
+    max_health_age_s: float = 3.0
+    """The arm holds when the motors' health is older, once it was known."""
+    grip_pwm: float = 200.0
+    """PWM of a grip that meets resistance."""
+    max_grip_load: float = 250.0
+    """Load of the gripper [thousandths of full] above which it counts as resisted."""
+    jam_s: float = 1.0
+    """A gripper that pushes in vain above that load this long is let loose."""
+    max_jams: int = 2
+    """So many in the window stop the arm."""
 
     def __post_init__(self) -> None:
         """Refuse what exceeds a coded ceiling; the message names the value and the ceiling."""
@@ -134,7 +193,7 @@ class GuardConfig:
 
     @property
     def max_translation_m(self) -> float:
-        """Longest translation of one step, from the tool's speed ceiling."""
+        """Longest way of any point of the arm in one step, from the speed ceiling."""
         return self.max_tool_speed_mps * STEP_S
 
     @property
@@ -146,6 +205,16 @@ class GuardConfig:
     def floor_m(self) -> float:
         """Lowest height of any body point."""
         return self.table_height_m + self.table_margin_m
+
+
+def at_most_its_speed(config: GuardConfig) -> GuardConfig:
+    """Return limits under which even the peak of a servo's profile keeps the speed ceiling.
+
+    Servos cover the way from where they are to the target in one profile, so the longest way of
+    any point bounds its speed.
+    """
+    way_m = min(config.max_way_m, config.max_tool_speed_mps * PEAK_S)
+    return replace(config, max_way_m=way_m, max_lead_m=min(config.max_lead_m, way_m))
 
 
 @lru_cache(maxsize=16)

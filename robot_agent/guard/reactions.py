@@ -10,12 +10,13 @@ class Reaction:
     """One row: how strong, where the target goes, when it clears, and what to tell a person."""
 
     cause: str
-    kind: Literal["hold", "stop"]
-    """A hold clears by itself; a stop is latched until a person resets it."""
+    kind: Literal["note", "hold", "stop"]
+    """A note is told; a hold clears by itself; a stop is latched until a person resets it."""
     target: Literal["measured", "frozen"]
     """Relax the target to the measured pose, or leave it where it is."""
-    clear: Literal["next", "wait", "reset"]
-    """With the next good proposal, after `hold_clear_s` without the cause, or by a person."""
+    clear: Literal["next", "wait", "reset", "gone"]
+    """With the next good proposal, after `hold_clear_s` without the cause, by a person, or at once
+    when the cause is gone (notes)."""
     scope: Literal["policy", "any"]
     """A `policy` cause does not hinder the operator."""
     says: str
@@ -162,13 +163,76 @@ _ROWS = (
     ),
 )
 
-REACTIONS: dict[str, Reaction] = {row.cause: row for row in _ROWS}
+
+def _stop(cause: str, says: str, target: Literal["measured", "frozen"] = "measured") -> Reaction:
+    return Reaction(cause, "stop", target, "reset", "any", says)
+
+
+def _note(cause: str, says: str) -> Reaction:
+    return Reaction(cause, "note", "frozen", "gone", "any", says)
+
+
+_ARM_ROWS = (
+    _stop(
+        "motor_error",
+        "A motor reports a hardware error (overload, heat, voltage, shock) and shuts itself down. "
+        "Lower the arm to rest by hand, reboot the motor there, then reset.",
+    ),
+    _stop(
+        "motor_missing",
+        "A motor does not answer. Check its cable and the power supply, then reset.",
+    ),
+    _stop(
+        "overheated", "A motor is as hot as it may get. Let it cool for 20 minutes, then reset."
+    ),
+    _stop("brown_out", "The supply's voltage broke down. Check supply and plug, then reset."),
+    _stop(
+        "torque_lost",
+        "A motor is limp: power loss, a reboot, or another program. Support the arm, lower it to "
+        "rest, configure the guard again, then reset.",
+    ),
+    _stop(
+        "bus_watchdog",
+        "The servos stopped by themselves, as the bus was silent. Check the USB cable, configure "
+        "the guard again, then reset.",
+    ),
+    _stop("contact", "The arm met something, or someone. Look, free it, then reset."),
+    _stop(
+        "stale_joint_states",
+        "Joint states repeat while the arm should move. Check the bus and the driver, then reset.",
+        "frozen",
+    ),
+    _stop("joint_outside", "A joint is past its hard limit. Move it back by hand, then reset."),
+    _stop("workspace_left", "The arm is far outside its box. Move it back by hand, then reset."),
+    _stop("gripper_jam", "The gripper jammed again. Free the fingers, then reset."),
+    Reaction(
+        "low_voltage",
+        "hold",
+        "measured",
+        "wait",
+        "any",
+        "The supply's voltage is low; check the supply and what else it feeds.",
+    ),
+    Reaction(
+        "health_silent",
+        "hold",
+        "measured",
+        "wait",
+        "any",
+        "The driver does not tell how the motors are; check its log.",
+    ),
+    _note("motor_warm", "A motor is warm: the arm moves at half speed. Give it a rest."),
+    _note("gripper_overload", "The gripper pushed in vain; it was let loose."),
+    _note("object_dropped", "What the gripper held is gone."),
+)
+REACTIONS: dict[str, Reaction] = {row.cause: row for row in (*_ROWS, *_ARM_ROWS)}
 """Every cause that the guard knows."""
 
 
 def strength(reaction: Reaction) -> int:
     """Return the rank of a reaction: any stop over any hold, relaxing over staying."""
-    return 2 * (reaction.kind == "stop") + (reaction.target == "measured")
+    rank = {"note": 0, "hold": 1, "stop": 2}[reaction.kind]
+    return 2 * rank + (reaction.target == "measured")
 
 
 def strongest(causes: Iterable[str]) -> Reaction | None:

@@ -15,6 +15,7 @@ from robot_agent.guard.sanitise import clip_to_box
 
 _MAX_ITERATIONS = 20
 """A step within the limits is solved in five; more means that it cannot be reached."""
+_MAX_SHORTENINGS = 6
 _ROUNDING_M = 1e-9
 _LEAD_SLACK_M = 1e-7
 
@@ -63,7 +64,9 @@ def screen(
         return replace(refused, cause="branch_flip", changes=tuple(words))
     joint_words, joints_rad = _keep_joints(config, joints_rad, measured_rad)
     words += joint_words
-    if joint_words:
+    way_words, joints_rad = _keep_way(config, joints_rad, measured_rad)
+    words += way_words
+    if joint_words or way_words:
         joints_rad, T_target = _keep_lead(config, joints_rad, measured_rad, T_measured[:3, 3])
     is_near = _distance_m(T_target, T_measured[:3, 3]) <= config.max_lead_m + _LEAD_SLACK_M
     if not (is_near and _is_body_inside(config, joints_rad, measured_rad)):
@@ -137,6 +140,31 @@ def _keep_joints(
             f"joint step {largest_rad:.3f} rad is over {config.max_joint_step_rad:.3f} rad: scaled"
         )
     return words, inside
+
+
+def _keep_way(
+    config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray
+) -> tuple[list[str], FloatArray]:
+    """Return what was changed and joints to which no point of the arm goes too far.
+
+    The servos cover the way from the measured joints in one time profile, so its length bounds
+    the speed of every point; the elbow may move while the tool stands.
+    """
+    start = wx250s.extreme_points(measured_rad)
+    words: list[str] = []
+    nearer_rad = joints_rad
+    for _ in range(_MAX_SHORTENINGS):  # the way is not quite proportional to the joints' step
+        way = wx250s.extreme_points(nearer_rad) - start
+        way_m = math.sqrt(float((way * way).sum(axis=1).max()))
+        if way_m <= config.max_way_m:
+            return words, nearer_rad
+        if not words:
+            words.append(
+                f"a point of the arm would go {way_m:.3f} m, limit {config.max_way_m:.3f} m: "
+                f"shortened"
+            )
+        nearer_rad = measured_rad + (nearer_rad - measured_rad) * (0.98 * config.max_way_m / way_m)
+    return words, measured_rad
 
 
 def _keep_lead(

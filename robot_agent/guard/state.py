@@ -7,6 +7,9 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, FloatArray, Proposal, require_array
+from robot_agent.guard.grip import Grip
+from robot_agent.guard.health import Health
+from robot_agent.guard.strain import Strain
 
 __all__ = [
     "Controller",
@@ -55,6 +58,7 @@ class Measured:
     """Monotonic time at which they were received."""
     velocity_radps: FloatArray | None = None
     effort: FloatArray | None = None
+    """Efforts (7,) of joints and gripper as the driver tells them [mA]; None where it does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,8 @@ class GuardInputs:
     stop: bool = False
     reset: ResetRequest | None = None
     num_command_publishers: int = 1
+    health: Health | None = None
+    """Newest poll of the motors; None where nobody polls."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,10 @@ class GuardState:
     """Stamp of the newest joint states, good or not."""
     non_finite_ns: tuple[int, ...] = ()
     huge_ns: tuple[int, ...] = ()
+    strain: Strain = field(default_factory=Strain)
+    grip: Grip = field(default_factory=Grip)
+    notes: tuple[str, ...] = ()
+    """Causes of kind `note` that are present: told, and otherwise without effect on the mode."""
     accepted_this_tick: bool = False
     proposed: FloatArray = field(default_factory=_zero_action)
     """The action that was last looked at (7,); zeros when it was not seven numbers."""

@@ -7,9 +7,11 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, FloatArray
+from robot_agent.guard.grip import Grip
 from robot_agent.guard.limits import GuardConfig, to_ns
 from robot_agent.guard.reactions import REACTIONS, strongest
 from robot_agent.guard.state import GuardState, ResetRequest, clip_to_hard_limits, evolve
+from robot_agent.guard.strain import Strain
 
 Verdict = Literal["accepted", "rejected", "dropped_late", "dropped_duplicate", "dropped_held"]
 
@@ -114,6 +116,8 @@ def reset(state: GuardState, request: ResetRequest, present: tuple[str, ...]) ->
         last_sequence=-1,
         last_seen=None,
         num_zero_frames=0,
+        strain=Strain(),
+        grip=Grip(),
         non_finite_ns=(),
         huge_ns=(),
         changes=(f"reset by {operator}: {cause}",),

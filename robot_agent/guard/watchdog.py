@@ -12,6 +12,7 @@ from robot_agent.guard.state import GuardInputs, GuardState, Measured
 
 _LIMIT_SLACK_RAD = 0.1
 """Measured joints farther than this past a hard limit cannot be true."""
+_RAW_ZERO_SLACK_RAD = 1e-3
 _LOWER = (wx250s.JOINT_LOWER_RAD - _LIMIT_SLACK_RAD).tolist()
 _UPPER = (wx250s.JOINT_UPPER_RAD + _LIMIT_SLACK_RAD).tolist()
 
@@ -33,10 +34,12 @@ def read_joints(
 ) -> Reading:
     """Return the newest believable joint states, and the causes to stop on.
 
-    A reading of exact zeros is what the driver publishes after a failed read: it is skipped, and
-    repeated it stops the arm. A reading that is not newer than the last good one is not looked at.
+    After a failed read the driver publishes raw position 0 of every motor, which is -pi in
+    radians, or zeros: such a reading is skipped, and repeated it stops the arm. A reading that is
+    not newer than the last good one is not looked at.
 
-    Source: interbotix_ros_xseries, xs_sdk_obj.cpp (a failed sync read only logs).
+    Source: interbotix_xs_driver, xs_driver.cpp (a failed sync read only logs) and
+    dynamixel-workbench, convertValue2Radian (raw 0 is min_radian).
     """
     reading = Reading(state.measured, state.num_zero_frames, state.seen_stamp_ns)
     measured = inputs.measured
@@ -52,16 +55,27 @@ def read_joints(
 
 def _judge(config: GuardConfig, state: GuardState, measured: Measured) -> Reading:
     old, zeros, stamp_ns = state.measured, state.num_zero_frames, measured.stamp_ns
-    joints = _six_numbers(measured.joints_rad)
-    if joints is None or not _is_finite(measured.finger_m):
-        return Reading(old, zeros, stamp_ns, ("bad_joint_states",))
-    if not any(joints):
+    if _is_failed_read(measured.joints_rad):
         zeros += stamp_ns > state.seen_stamp_ns
         causes = ("bad_joint_states",) if zeros >= config.max_zero_frames else ()
         return Reading(old, zeros, stamp_ns, causes)
+    joints = _six_numbers(measured.joints_rad)
+    if joints is None or not _is_finite(measured.finger_m):
+        return Reading(old, zeros, stamp_ns, ("bad_joint_states",))
     if _is_jump(config, old, measured, joints):
         return Reading(old, zeros, stamp_ns, ("bad_joint_states",))
     return Reading(measured, 0, stamp_ns)
+
+
+def _is_failed_read(joints: Any) -> bool:
+    """Return whether every joint reads raw 0, as zeros or as -pi."""
+    if not isinstance(joints, np.ndarray) or joints.shape != (NUM_JOINTS,):
+        return False
+    if joints.dtype.kind != "f":
+        return False
+    first = float(joints[0])
+    is_raw_zero = first == 0.0 or abs(first + np.pi) < _RAW_ZERO_SLACK_RAD
+    return is_raw_zero and bool((joints == first).all())
 
 
 def _six_numbers(joints: Any) -> list[float] | None:

@@ -1,7 +1,6 @@
 """Node `arm_guard`: the only publisher of arm commands; decisions are in `robot_agent.guard`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,9 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_agent.core import wx250s
-from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import SafeAction
 from robot_agent.guard import latch
-from robot_agent.guard.limits import GuardConfig
 from robot_agent.guard.state import (
     GuardInputs,
     Measured,
@@ -37,28 +34,12 @@ from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, Diagnostics, Report
-from robot_agent.ros.guard_message import guard_message, guard_report
+from robot_agent.ros.guard_driver import ArmGuardConfig, GuardDriver, load_limits
+from robot_agent.ros.guard_message import guard_message, guard_report, reset_answer
 from robot_agent.ros.guard_thread import GuardThread
-from robot_agent.ros.params import setting
 
 _MAX_START_AGE_S = 0.1
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmGuardConfig:
-    """Parameters of the guard's node; the limits themselves are in a file of `GuardConfig`."""
-
-    limits_file: str = setting("", "YAML of GuardConfig; empty keeps the coded limits.")
-    limits: str = setting("", "Limits laid over the file: key=value, with ';' between.")
-    latch_file: str = setting("latch.json", "File that keeps a latched stop over restarts.")
-    time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
-    state_hz: float = setting(10.0, "Lowest rate of guard/state.", 5.0, 50.0)
-    late_ms: float = setting(10.0, "A tick that begins later than this counts as late.", 0.1, 20.0)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        params.check_ranges(self)
 
 
 class ArmGuardNode(LifecycleNode):
@@ -83,18 +64,28 @@ class ArmGuardNode(LifecycleNode):
         )
         self.create_timer(0.1, self._count_publishers)
         self._diagnostics = Diagnostics(self, "guard", self._report)
+        self._driver = GuardDriver(
+            self,
+            self._config,
+            self._time,
+            is_active=lambda: self._guard is not None and self._guard.is_running,
+            on_health=lambda health: self._store(health=health),
+        )
 
     # --- lifecycle -------------------------------------------------------------------------------
 
     def on_configure(self, state: Any) -> Any:
-        """Read the limits and make publishers and listeners; nothing moves."""
+        """Read the limits, set the arm up and compare it with its contract; nothing moves."""
         del state
         try:
-            files = [Path(self._config.limits_file)] if self._config.limits_file else []
-            over = [text for text in self._config.limits.split(";") if text]
-            limits = load_config(GuardConfig, files, over)
+            limits = load_limits(self._config)
         except RobotAgentError as error:
             self.get_logger().error(str(error))
+            return _FAILURE
+        problems = self._driver.configure(limits, self._send_joints)
+        for problem in problems:
+            self.get_logger().error(problem)
+        if problems:
             return _FAILURE
         self._guard = GuardThread(
             limits,
@@ -159,6 +150,7 @@ class ArmGuardNode(LifecycleNode):
             if subscription.topic_name.rsplit("/", 1)[-1] != "parameter_events":
                 self.destroy_subscription(subscription)
         self._commands, self._guard = (), None
+        self._driver.close()
         return _SUCCESS
 
     def on_shutdown(self, state: Any) -> Any:
@@ -171,6 +163,7 @@ class ArmGuardNode(LifecycleNode):
         """Stop the guard's thread."""
         if self._guard is not None:
             self._guard.stop()
+        self._driver.close()
 
     # --- callbacks: store the newest, nothing else -----------------------------------------------
 
@@ -187,7 +180,8 @@ class ArmGuardNode(LifecycleNode):
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
-        measured = Measured(joints, finger_m, self._time.now_ns(), velocities)
+        efforts = convert.efforts_from(message)
+        measured = Measured(joints, finger_m, self._time.now_ns(), velocities, efforts)
         self._store(measured=measured)
 
     def _on_proposal(self, message: Any) -> None:
@@ -237,14 +231,7 @@ class ArmGuardNode(LifecycleNode):
         wanted = ResetRequest(operator=request.operator_name, acknowledge=request.acknowledge)
         self._store(reset=(wanted, reply))
         is_cleared, state = await done
-        left = ", ".join(state.latched) or "nothing"
-        response.success = is_cleared
-        response.message = (
-            f"still latched: {left}"
-            if is_cleared
-            else f"refused: latched are {left}; give your name, acknowledge one of them by its "
-            f"name, and remove its cause first"
-        )
+        response.success, response.message = is_cleared, reset_answer(is_cleared, state)
         return response
 
     def _count_publishers(self) -> None:
@@ -255,10 +242,14 @@ class ArmGuardNode(LifecycleNode):
 
     # --- the guard's thread ----------------------------------------------------------------------
 
+    def _send_joints(self, joints_rad: Sequence[float]) -> None:
+        """Publish joint targets; the guard's thread, or the driver's while the guard is idle."""
+        cmd = [float(np.float32(value)) for value in joints_rad]
+        self._commands[0].publish(JointGroupCommand(name=topics.ARM_GROUP, cmd=cmd))
+
     def _send(self, action: SafeAction) -> None:
-        arm, gripper = self._commands
-        cmd = action.joints_rad.astype(np.float32).tolist()
-        arm.publish(JointGroupCommand(name=topics.ARM_GROUP, cmd=cmd))
+        gripper = self._commands[1]
+        self._send_joints(action.joints_rad.tolist())
         # The driver keeps the last PWM: what did not change is repeated at 10 Hz only.
         self._gripper_age += 1
         if abs(action.gripper_pwm - self._gripper_pwm) > 1.0 or self._gripper_age >= 5:

@@ -46,7 +46,7 @@ def bench_swap(
     A loop of `rate_hz` in its own process takes the policy from its slot at every tick and
     publishes an action over DDS. A helper process verifies a signed bundle of `size_mb` as the
     robot does (signature, sizes, hashes, schema, finite numbers) into shared memory, and a thread
-    of the loop's process warms and offers it, `swaps` times. This process receives and looks for
+    of the loop's process offers it, `swaps` times. This process receives and looks for
     torn actions. Missed is a tick that began a whole period late or was skipped; lost is one that
     did not arrive. `seen_to_active_ms` runs from the moment the bundle is there to the first
     action of it, `work_ms` leaves out the wait for the tick.

@@ -79,6 +79,7 @@ class Loader:
             with path.open("wb") as file:
                 file.truncate(size)
             self._maps.append(np.memmap(path, np.uint8, "r"))
+            self._maps[-1][::4096].max()  # warm: no page is fetched when the loop asks for it
         self._next = 0
         words = [str(shared), str(keyring_folder / _KEYRING_NAME), str(int(fifo))]
         self._process = subprocess.Popen(
@@ -105,7 +106,6 @@ class Loader:
             raise BundleRejectedError(bundle.name, "loading", answer["problem"], "sound")
         self._next = (segment + 1) % _SEGMENTS
         mapped = self._maps[segment]
-        mapped[::4096].max()  # warm: every page is there before the loop asks for it
         return [
             np.frombuffer(mapped, "<f4", end // 4 - begin // 4, begin)
             for begin, end in answer["tensors"]

@@ -16,7 +16,12 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import FloatArray, ImageArray, Proposal, require_array
-from robot_agent.core.wx250s import FINGER_NAMES, JOINT_NAMES, opening_from_finger
+from robot_agent.core.wx250s import (
+    FINGER_NAMES,
+    GRIPPER_NAME,
+    JOINT_NAMES,
+    opening_from_finger,
+)
 from robot_agent.ros import topics
 
 _SECOND_NS = 1_000_000_000
@@ -120,6 +125,18 @@ def joints_from(message: Any) -> tuple[FloatArray, FloatArray, float]:
     joints = np.array([positions[i] for i in index], np.float64)
     opening = opening_from_finger(float(positions[names.index(FINGER_NAMES[0])]))
     return joints, np.array(velocities, np.float64), opening
+
+
+def efforts_from(message: Any) -> FloatArray | None:
+    """Return the efforts (7,) [mA] of joints and gripper; None where the driver tells none.
+
+    All zeros are no efforts: a servo that holds an arm up always draws some current.
+    """
+    names, efforts = list(message.name), list(message.effort)
+    wanted = (*JOINT_NAMES, GRIPPER_NAME)
+    if len(efforts) != len(names) or not set(wanted) <= set(names) or not any(efforts):
+        return None
+    return np.array([efforts[names.index(name)] for name in wanted], np.float64)
 
 
 def to_proposal(proposal: Proposal) -> Any:

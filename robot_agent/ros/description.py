@@ -82,11 +82,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    guard = {
-        "limits_file": options.limits_file,
-        "limits": _cell_limits(options.scene) if options.is_simulated else "",
-        "latch_file": str(options.folder / "latch.json"),
-    }
+    guard = _guard_parameters(options)
     policy = {
         "releases": releases,
         "shipped": options.shipped,
@@ -103,12 +99,21 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         _body(options),
         NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
         NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
-        NodeProcess(name="recorder", parameters=_recorder(options) | factor),
+        NodeProcess(name="recorder", parameters=_recorder_parameters(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
     )
 
 
-def _recorder(options: AgentOptions) -> dict[str, Any]:
+def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
+    return {
+        "limits_file": options.limits_file,
+        "limits": _cell_limits(options.scene) if options.is_simulated else "",
+        "latch_file": str(options.folder / "latch.json"),
+        "driver": "simulated" if options.is_simulated else "xs_sdk",
+    }
+
+
+def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
     return {
         "store": str(options.store_folder),
         "captures": str(options.folder / "captures"),

@@ -87,7 +87,7 @@ class EpisodeCalls:
         assert result is not None
         proving = ""
         if outcome in ("success", "failure"):
-            proving = self._report(str(result.weights_version), outcome, order.judged_by)
+            proving = self.report(str(result.weights_version), outcome, order.judged_by)
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
@@ -172,7 +172,7 @@ class EpisodeCalls:
             return str(answer.episode_id), str(answer.message)
         return "", f"not recorded: {answer.message}"
 
-    def _report(self, version: str, outcome: str, judged_by: str) -> str:
+    def report(self, version: str, outcome: str, judged_by: str) -> str:
         """Tell how the weights that acted did; a cancelled or faulty episode says nothing."""
         answer = self._calls.call(
             topics.WEIGHTS_OUTCOME,

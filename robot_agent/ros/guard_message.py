@@ -4,6 +4,7 @@ from typing import Any
 
 from robot_agent_interfaces.msg import GuardState
 
+from robot_agent.guard.reactions import REACTIONS
 from robot_agent.guard.state import GuardInputs
 from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Report
@@ -20,7 +21,8 @@ def guard_message(now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
     if inputs.proposal is not None and inputs.proposal.sequence == state.last_sequence:
         message.chunk_id = inputs.proposal.chunk_id
     message.proposed, message.sent = state.proposed.tolist(), state.sent.tolist()
-    message.changes = list(state.changes)
+    told = (f"{cause}: {REACTIONS[cause].says}" for cause in state.notes)
+    message.changes = [*state.changes, *told]
     message.joint_target_rad = state.joint_target.tolist()
     message.tool_target_m = state.T_target[:3, 3].tolist()
     message.gripper_target = float(state.gripper_target)
@@ -33,7 +35,7 @@ def guard_report(lateness: Lateness, state: PureState) -> Report:
     """Return the health of an active guard."""
     values = {
         "mode": state.mode,
-        "causes": ", ".join((*state.latched, *state.hold_causes)),
+        "causes": ", ".join((*state.latched, *state.hold_causes, *state.notes)),
         "ticks": state.counters.ticks,
         "late_ticks": lateness.late_ticks,
         "skipped_ticks": lateness.skipped,
@@ -42,5 +44,16 @@ def guard_report(lateness: Lateness, state: PureState) -> Report:
         "late_ms_p999": lateness.percentile_ms(0.999),
         "late_ms_max": lateness.largest_ns * 1e-6,
     }
-    level = ERROR if state.latched else WARN if state.mode == "hold" else OK
+    level = ERROR if state.latched else WARN if state.mode == "hold" or state.notes else OK
     return level, state.mode, values
+
+
+def reset_answer(is_cleared: bool, state: PureState) -> str:
+    """Return the answer to a request to reset the latch, in words."""
+    left = ", ".join(state.latched) or "nothing"
+    if is_cleared:
+        return f"still latched: {left}"
+    return (
+        f"refused: latched are {left}; give your name, acknowledge one of them by its name, and "
+        f"remove its cause first"
+    )

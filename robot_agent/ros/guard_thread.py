@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from robot_agent.core.types import Proposal, SafeAction
 from robot_agent.guard.guard import step
+from robot_agent.guard.health import Health
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.guard.state import (
     GuardInputs,
@@ -41,6 +42,7 @@ class Mailbox:
     """Stays set until a tick has seen it, also while the guard is inactive."""
     reset: tuple[ResetRequest, Reply] | None = None
     num_publishers: int = 1
+    health: Health | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> tuple[GuardInputs, Reply | None]:
@@ -55,6 +57,7 @@ class Mailbox:
                 stop=self.stop,
                 reset=request,
                 num_command_publishers=self.num_publishers,
+                health=self.health,
             )
             self.stop, self.reset = False, None
         return inputs, reply

@@ -17,6 +17,8 @@ from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
+from robot_agent.core.policy_needs import RobotOffer, require_fit
+from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.release.promotion import Promotion
 from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
@@ -132,9 +134,19 @@ class PolicyNode(LifecycleNode):
         return _SUCCESS
 
     def on_activate(self, state: Any) -> Any:
-        """Accept tasks from now on."""
+        """Accept tasks from now on; refused when the robot lacks what the weights need."""
+        if self._runner is not None and not self._fits(self._runner.slot.active):
+            return _FAILURE
         self._is_active = True
         return super().on_activate(state)
+
+    def _fits(self, policy: Policy) -> bool:
+        try:
+            require_fit(policy.needs, RobotOffer(), policy.version)
+        except InputError as error:
+            self.get_logger().error(str(error))
+            return False
+        return True
 
     def on_deactivate(self, state: Any) -> Any:
         """Accept no tasks; a running one ends at once and the arm holds."""

@@ -12,6 +12,8 @@ from robot_agent.release.promotion import Promotion
 
 _NICE = 10
 """The thread gives way to everything that moves the arm."""
+_WARM_UP = 10.0
+"""Times the ordinary limit that a candidate's first inference may take."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ShadowThread:
         self._promotion, self._max_s = promotion, max_inference_s
         self._changed = threading.Condition()
         self._newest: Sight | None = None
-        self._busy: Stopwatch | None = None
+        self._busy: tuple[Stopwatch, float] | None = None  # since when, and for how long at most
         self._task: EpisodeTask | None = None
         self._episode = 0
         self._version = ""
@@ -76,20 +78,19 @@ class ShadowThread:
             if candidate.version != self._version:
                 self._start(candidate)
             busy = self._busy
-            is_slow = busy is not None and busy.seconds() > self._max_s
             self.dropped += self._newest is not None
             self._newest = Sight(self._episode, self._task, observation, chunk, seconds)
             self._changed.notify_all()
-        if is_slow and busy is not None:
-            self._refuse(candidate.version, busy.seconds())
+        if busy is not None and busy[0].seconds() > busy[1]:
+            self._refuse(candidate.version, busy[0].seconds(), busy[1])
 
     def _start(self, candidate: Policy) -> None:
         self._version, self._newest, self._busy, self.dropped = candidate.version, None, None, 0
         threading.Thread(target=self._run, args=(candidate,), name="shadow", daemon=True).start()
 
-    def _refuse(self, version: str, seconds: float) -> None:
+    def _refuse(self, version: str, seconds: float, limit_s: float) -> None:
         """Refuse a slow candidate, in a thread: the journal is on a disk."""
-        reason = f"shadow: inference takes {seconds:.2f} s, must be at most {self._max_s:.2f} s"
+        reason = f"shadow: inference takes {seconds:.2f} s, must be at most {limit_s:.2f} s"
         drop = threading.Thread(target=self._promotion.drop, args=(reason, version), daemon=True)
         drop.start()
 
@@ -102,12 +103,14 @@ class ShadowThread:
                 continue
             try:
                 if episode < 0:
+                    self._busy = Stopwatch(), self._max_s * _WARM_UP
                     candidate.reset(sight.task.instruction, sight.task.seed)
                     candidate.act(sight.observation)  # the first one warms up
                 if sight.episode != episode:
                     candidate.reset(sight.task.instruction, sight.task.seed)
                     episode = sight.episode
-                self._busy = watch = Stopwatch()
+                watch = Stopwatch()
+                self._busy = watch, self._max_s
                 chunk = candidate.act(sight.observation)
                 taken_s, self._busy = watch.seconds(), None
             except Exception as error:  # noqa: BLE001 - whatever a candidate raises refuses it
@@ -116,7 +119,7 @@ class ShadowThread:
                 )
                 return
             if taken_s > self._max_s:
-                self._refuse(candidate.version, taken_s)
+                self._refuse(candidate.version, taken_s, self._max_s)
                 return
             self._promotion.compare(
                 (sight.chunk.weights_version, candidate.version),

@@ -18,8 +18,8 @@ KINDS = {
 
 camera: off sends nothing, stuck repeats one picture with fresh stamps, garbage is noise, slow
 sends every `argument` seconds. joint_states: off, stuck repeats one reading, garbage is all zeros,
-wrong adds `argument` rad to the waist. motor: wrong sets the overload bit, off leaves a motor out
-of the answers of registers. world: slow adds `argument` seconds to every tick.
+wrong adds `argument` rad to the waist. motor, the gripper's: wrong sets the overload bit, off
+leaves it out of the answers of registers. world: slow adds `argument` seconds to every tick.
 """
 
 

@@ -20,15 +20,18 @@ from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
 from robot_agent.ros.sim_camera import Moment, SimCamera
-from robot_agent.ros.sim_driver import STATE_NAMES, DriverServices
+from robot_agent.ros.sim_driver import DriverServices
 from robot_agent.ros.sim_faults import Faults
 from robot_agent.ros.ticker import Ticker
 from robot_agent.sim import snapshot
 from robot_agent.sim.household import scene_named
+from robot_agent.sim.servos import OVERLOAD_BIT, STATE_NAMES, Servos
 from robot_agent.sim.tasks import find_task, tasks_of
 from robot_agent.sim.world import TICK_S, SimWorld
 
 _TICK_NS = round(TICK_S * 1e9)
+_PROFILE_MS, _BUS_WATCHDOG = (250, 100), 5
+"""The simulated arm streams whatever its registers say, also after a restart of this node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ class SimWorldNode(Node):
         self._world = SimWorld(scene_named(self._config.scene), self._config.seed)
         task = self._config.task or tasks_of(self._world.scene.cell)[0].name
         self._load(self._config.scene, self._config.seed, task)
-        self._driver = DriverServices(self, self._faults)
+        self._servos, servo_lock = Servos(_PROFILE_MS, _BUS_WATCHDOG), threading.Lock()
+        self._driver = DriverServices(self, self._servos, servo_lock)
         self._make_interfaces()
         size_px = (self._config.camera_width, self._config.camera_height)
         self._camera = SimCamera(self, self._time, size_px, self._config.camera_hz, self._faults)
@@ -123,8 +127,8 @@ class SimWorldNode(Node):
         del late_ns
         with self._lock:
             goal, pwm, world = self._goal, self._pwm, self._world
-            is_on = self._driver.is_torque_on
-            world.tick(goal, pwm if is_on[wx250s.GRIPPER_NAME] else 0.0)
+            is_on = self._driver.is_torque_on(wx250s.GRIPPER_NAME)
+            world.tick(goal, pwm if is_on else 0.0)
             qpos = snapshot.take(world)
             moment = Moment(world.scene, self._seed, qpos, due_ns, world.ticks)
             positions, velocities = _motor_readings(world)
@@ -156,6 +160,7 @@ class SimWorldNode(Node):
             with self._lock:
                 self._load(scene, int(request.seed), task)
             self._faults.clear()
+            self._break_gripper("ok")
             response.success = True
             response.message = f"{scene}, seed {request.seed}, task {task}"
         except InputError as error:
@@ -177,10 +182,21 @@ class SimWorldNode(Node):
             self._faults.inject(
                 request.component, request.kind, request.argument, int(request.at_step)
             )
+            if request.component == "motor":
+                self._break_gripper(request.kind)
             response.success = True
         except InputError as error:
             response.success, response.message = False, str(error)
         return response
+
+    def _break_gripper(self, kind: str) -> None:
+        """Let the registers of the gripper's motor tell of a fault; the arm does not notice."""
+        self._servos.missing.clear()
+        self._servos.reboot((wx250s.GRIPPER_NAME,), enable=True, is_smart=True)
+        if kind == "off":
+            self._servos.missing.add(wx250s.GRIPPER_NAME)
+        elif kind == "wrong":
+            self._servos.fail(wx250s.GRIPPER_NAME, OVERLOAD_BIT)
 
     def _report_error(self, error: BaseException) -> None:
         self.get_logger().error(f"physics: {error!r}", throttle_duration_sec=5.0)

@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robot_agent.core.errors import StorageError
@@ -58,12 +58,15 @@ def make_folder(folder: Path) -> None:
     """Make a folder with its parents, and make their names durable.
 
     The folder's own name is made durable also where it exists: whoever made it may have been
-    killed before.
+    killed before. Where its parent may not be read, it was made by somebody else.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in missing or [folder]:
+    for path in missing:
         sync_folder(path.parent)
+    if not missing:
+        with suppress(PermissionError):
+            sync_folder(folder.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -272,3 +272,19 @@ def test_a_tick_costs_little():
 
 def test_a_pose_of_the_package_is_where_the_paper_arm_starts():
     assert np.allclose(wx250s.forward(WORK_RAD)[:3, 3], [0.28, 0.0, 0.15], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gripper", "deadman", "wanted"),
+    [(1.0, True, 1.0), (1.0, False, 0.2), (0.0, True, 0.2), (_NAN, True, 0.2), (1e9, True, 0.2)],
+)
+def test_a_person_may_open_the_gripper_of_a_stopped_arm_and_nothing_else(gripper, deadman, wanted):
+    arm = PaperArm()
+    arm.run(make_action(0.01, gripper=0.2))
+    arm.tick(stop=True)
+    target = arm.state.joint_target
+    for _ in range(20):
+        arm.tick(operator=arm.operate(0.02, gripper=gripper, deadman=deadman))
+    assert arm.state.latched == ("operator_stop",)
+    assert (arm.state.joint_target == target).all()
+    assert arm.state.gripper_target == pytest.approx(wanted)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from robot_agent.core import wx250s
 from robot_agent.core.bridge_action import compose_target
-from robot_agent.guard.limits import GuardConfig
+from robot_agent.guard.limits import GuardConfig, at_most_its_speed
 from robot_agent.guard.screen import action_between, outside_m, screen
 from tests.guard import checker
 from tests.guard.paper_arm import WORK_RAD, make_action
@@ -184,3 +184,26 @@ def test_what_was_sent_composes_to_the_target_and_is_safe(steps, gripper, q0, q2
 def test_action_between_inverts_compose_target(action):
     T = compose_target(_T_WORK, np.array([0.25, 0.02, 0.1]), action)
     assert np.allclose(action_between(_T_WORK, T, np.array([0.25, 0.02, 0.1]), 0.3), action)
+
+
+def test_no_point_of_the_arm_goes_too_far():
+    """Any pose, any step: elbow, wrist, tool and fingertips, by the URDF's chain too."""
+    rng = np.random.default_rng(8)
+    accepted = 0
+    for config in (GuardConfig(), at_most_its_speed(GuardConfig())):
+        for _ in range(400):
+            position_m = rng.uniform([0.1, -0.25, 0.02], [0.47, 0.3, 0.34])
+            T = wx250s.pose_at(position_m, rng.uniform(-1.2, 0.3))
+            q = wx250s.inverse(T, wx250s.NEUTRAL_RAD + rng.normal(0.0, 0.2, 6))
+            if q is None:
+                continue
+            action = np.append(rng.uniform(-1, 1, 6) * ([0.1] * 3 + [0.5] * 3), 1.0)
+            found = screen(config, wx250s.forward(q), q, action)
+            if found.cause is None:
+                accepted += 1
+                ways = wx250s.extreme_points(found.joints_rad) - wx250s.extreme_points(q)
+                assert np.linalg.norm(ways, axis=1).max() <= config.max_way_m + 1e-9
+                pairs = np.stack([q, found.joints_rad])
+                for points in checker.points(pairs).values():
+                    assert np.linalg.norm(points[1] - points[0]) <= config.max_way_m + 1e-6
+    assert accepted > 300

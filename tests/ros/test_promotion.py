@@ -17,7 +17,7 @@ from robot_agent.ros.up import Agent
 from tests.ros.running import until, wait_for_actions
 
 TASK = "open the drawer"
-CHUNK, SHADOW_STEPS = 5, 25
+CHUNK, SHADOW_STEPS = 5, 20
 
 
 @pytest.fixture
@@ -103,13 +103,12 @@ def test_worse_weights_are_rolled_back_by_themselves(
 
 
 def test_a_slow_candidate_delays_no_tick_and_is_refused(client: AgentClient, events: Path) -> None:
-    run(client, steps=SHADOW_STEPS)
     before = client.policy_status.starved_ticks
-    run(client, steps=SHADOW_STEPS)
+    run(client, steps=6 * CHUNK)
     alone = client.policy_status.starved_ticks - before
     client.promote("late")
     before = client.policy_status.starved_ticks
-    report = run(client, steps=SHADOW_STEPS)
+    report = run(client, steps=6 * CHUNK)
     beside = client.policy_status.starved_ticks - before
     assert (report.weights_version, report.message) == ("v1", "")
     assert beside <= alone + 1, f"{beside} ticks starved, {alone} without a shadow"

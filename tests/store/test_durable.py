@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from robot_agent.core.errors import StorageError
-from robot_agent.store.durable import publish_folder, replace_file, storage_errors, write_durably
+from robot_agent.store.durable import (
+    make_folder,
+    publish_folder,
+    replace_file,
+    storage_errors,
+    write_durably,
+)
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.strict_json import canonical_json, parse_json_object
 from tests.store.episodes import LOSSLESS, make_episode
@@ -35,6 +41,11 @@ def test_an_episode_is_synced_before_and_after_its_name_appears(episodes_path: P
     assert calls == ["fsync", "fsync", "fsync", "rename", "fsync"], (
         "recording, json, folder; then the name; then the folder that holds the name"
     )
+
+
+def test_each_new_folder_is_synced_into_its_parent(tmp_path: Path):
+    assert calls_of(lambda: make_folder(tmp_path / "a/b")) == ["fsync", "fsync"]
+    assert calls_of(lambda: make_folder(tmp_path / "a/b")) == ["fsync"], "its maker may be dead"
 
 
 def test_a_replaced_file_is_synced_before_and_after(tmp_path: Path):
