@@ -161,19 +161,29 @@ class Recorded:
 def solve_latency(recorded: Recorded) -> LatencyResult:
     """Return the delays between command, joints and picture.
 
+    The command and the joint that moves most are compared with their signs, so that a target that
+    the guard takes back and gives again counts as nothing; pictures know no sign.
+
     Raises:
         CalibrationError: Something does not move, or too little was recorded.
     """
-    command = speed(recorded.commands_rad, recorded.commands_s)
+    k = int(np.argmax(np.ptp(recorded.joints_rad, axis=0)))
+    command = _rate(np.diff(recorded.commands_rad[:, k]), recorded.commands_s)
+    answer = _rate(np.diff(recorded.joints_rad[:, k]), recorded.joints_s)
+    to_joints = find_delay(command, answer)
     joints = speed(recorded.joints_rad, recorded.joints_s)
     energy, at_s = motion_energy(recorded.pictures, recorded.pictures_s)
+    to_picture = find_delay(joints, (energy, at_s))
     half = len(energy) // 2
     parts = ((energy[:half], at_s[:half]), (energy[half:], at_s[half:]))
-    first_s, second_s = (find_delay(command, part).delay_s for part in parts)
+    first_s, second_s = (to_joints.delay_s + find_delay(joints, part).delay_s for part in parts)
     return LatencyResult(
-        command_to_picture=find_delay(command, (energy, at_s)),
-        command_to_joints=find_delay(command, joints),
-        joints_to_picture=find_delay(joints, (energy, at_s)),
+        command_to_picture=Delay(
+            to_joints.delay_s + to_picture.delay_s,
+            min(to_joints.correlation, to_picture.correlation),
+        ),
+        command_to_joints=to_joints,
+        joints_to_picture=to_picture,
         halves_s=(first_s, second_s),
         period_s=float(np.median(np.diff(recorded.pictures_s))),
     )

@@ -106,7 +106,7 @@ def test_the_guard_takes_the_board_to_poses_that_the_camera_sees(tmp_path, ros_d
     with _agent(tmp_path, ros_domain_id, {"calibration": SIMULATED}) as agent:
         assert agent.client is not None
         stage = RunningStage(agent.client)
-        poses = guided_poses(lens, board.config, GuardConfig())[:3]
+        poses = guided_poses(lens, board.config, GuardConfig())[:2]
         for sample in collect(stage, poses, board):
             assert sample.corners.count >= 20
             T_camera_board, rms_px = board_pose(sample.corners, lens)
