@@ -14,6 +14,7 @@ NODES = (
     "recorder",
     "adaptation",
     "sim_world",
+    "teleop",
     "xs_emulator",
 )
 

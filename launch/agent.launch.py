@@ -1,4 +1,4 @@
-"""Bring the agent up on a robot; Interbotix's driver is started by its own launch file.
+"""Bring the agent up on a robot: Interbotix's driver, the camera, the guard, and the rest.
 
 ros2 launch robot_agent agent.launch.py folder:=runs/robot releases:=releases
 """

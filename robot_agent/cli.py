@@ -16,6 +16,7 @@ from robot_agent.commands import (
     episodes,
     evaluate,
     scenes,
+    teleop,
     training,
     weights,
 )
@@ -36,6 +37,7 @@ def parser() -> Parser:
     for group in (
         demo,
         agent,
+        teleop,
         doctor,
         episodes,
         weights,

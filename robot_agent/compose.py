@@ -30,18 +30,32 @@ def load_policy(bundle: Path) -> Policy:
 
     Raises:
         BundleRejectedError: Names the file, the check, the value and the limit.
+        InputError: The robot lacks what the weights need; names each difference.
         ConfigError: No keyring lies beside the registry that holds the bundle.
     """
+    from robot_agent.core.policy_needs import RobotOffer, require_fit
     from robot_agent.learn.proof import policy_of
+    from robot_agent.models.backends import choose_backend
     from robot_agent.models.tiny_vla import TinyVla
     from robot_agent.release.bundle_reader import read_bundle
     from robot_agent.release.signing import load_keyring
 
     found = read_bundle(bundle, load_keyring(find_keyring(bundle)), allow_retired=True)
-    instructions = tuple(found.manifest.provenance["instructions"])
-    return TinyVla(
-        policy_of(found), instructions, version=found.label, normalization=found.normalization
+    golden = found.golden
+    ids = [int(i) for i in golden.instruction_ids]
+    backend = choose_backend(
+        policy_of(found), found.onnx, golden.images_nhwc, ids, name=found.label
     )
+    policy = TinyVla(
+        backend.logits,
+        tuple(found.manifest.provenance["instructions"]),
+        version=found.label,
+        normalization=found.normalization,
+        action_space=found.manifest.action_space,
+        backend=backend.name,
+    )
+    require_fit(policy.needs, RobotOffer(), found.label)
+    return policy
 
 
 def find_keyring(bundle: Path) -> Path:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
 
-NAMES = ("sim_world", "camera", "arm_guard", "policy", "recorder", "adaptation", "xs_emulator")
+NAMES = (
+    "sim_world",
+    "camera",
+    "arm_guard",
+    "policy",
+    "recorder",
+    "adaptation",
+    "teleop",
+    "xs_emulator",
+)
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -42,6 +51,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
             from robot_agent.ros import adaptation
 
             return adaptation.main(words)
+        case "teleop":
+            from robot_agent.ros import teleop
+
+            return teleop.main(words)
         case "xs_emulator":
             from robot_agent.ros import xs_emulator
 

@@ -149,7 +149,7 @@ def require_fit(record: Record, robot: str, camera: str) -> Record:
 
 
 @dataclass(frozen=True)
-class Stamp:
+class Seal:
     """What an episode says about the calibration behind it."""
 
     hash: str
@@ -166,10 +166,10 @@ class Stamp:
         }  # fmt: skip
 
 
-def stamp_of(records: Mapping[str, Record]) -> Stamp:
-    """Return the stamp of a set of records."""
+def seal_of(records: Mapping[str, Record]) -> Seal:
+    """Return the seal of a set of records."""
     kinds = {kind: record.hash for kind, record in sorted(records.items())}
-    return Stamp(
+    return Seal(
         hash=hashlib.sha256(canonical_json(kinds)).hexdigest(),
         residuals={
             f"{kind}.{name}": value
@@ -180,8 +180,8 @@ def stamp_of(records: Mapping[str, Record]) -> Stamp:
     )
 
 
-def require_set(folder: Path, robot: str, camera: str) -> Stamp:
-    """Return the stamp of a folder whose calibrations are all there, fresh and of this robot.
+def require_set(folder: Path, robot: str, camera: str) -> Seal:
+    """Return the seal of a folder whose calibrations are all there, fresh and of this robot.
 
     What is not in `NEEDED` may be missing, and counts when it is there.
 
@@ -190,4 +190,4 @@ def require_set(folder: Path, robot: str, camera: str) -> Stamp:
     """
     optional = [kind for kind in MAX_AGE_DAYS if kind not in NEEDED]
     kinds = [*NEEDED, *(kind for kind in optional if path_of(folder, kind).is_file())]
-    return stamp_of({kind: require_fit(load(folder, kind), robot, camera) for kind in kinds})
+    return seal_of({kind: require_fit(load(folder, kind), robot, camera) for kind in kinds})

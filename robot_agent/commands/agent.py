@@ -78,7 +78,7 @@ def _add_budget(parser: "Parser") -> None:
 
 def _up(arguments: argparse.Namespace) -> int:
     from robot_agent.compose import ensure_releases
-    from robot_agent.ros import up
+    from robot_agent.ros import environment, up
     from robot_agent.ros.description import AgentOptions
     from robot_agent.sim.household import scene_named
 
@@ -92,6 +92,8 @@ def _up(arguments: argparse.Namespace) -> int:
     words += [f"store={arguments.store}"] if arguments.store else []
     words += [f"releases={arguments.releases}"] if arguments.releases else []
     options = config_of(AgentOptions, arguments, words)
+    if arguments.robot:
+        environment.require_robot()
     ensure_releases(options.releases_folder, options.shipped)
     return up.run(options)
 
@@ -112,11 +114,14 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
         client.wait_ready(_READY_S)
-        if client.episodes.repeats_start():
-            sys.stderr.write(
-                "The second of a pair: put everything back as it was the last time.\n"
-            )
-        report = client.episodes.run(order, asked.is_set)
+        while True:
+            if client.episodes.repeats_start():
+                sys.stderr.write(
+                    "The second of a pair: put everything back as it was the last time.\n"
+                )
+            report = client.episodes.run(order, asked.is_set)
+            if not report.is_to_repeat or asked.is_set() or not _is_scene_put_back(arguments):
+                break
     results = {"instruction": arguments.instruction, **vars(report)}
     show(
         "run",
@@ -126,6 +131,16 @@ def _run(arguments: argparse.Namespace) -> int:
         tables=[table("Episode", ("what", "value"), results.items())],
     )
     return 0 if report.outcome != "abort" else 1
+
+
+def _is_scene_put_back(arguments: argparse.Namespace) -> bool:
+    """Return whether the episode may be recorded anew: somebody's hands may be in the scene."""
+    if not arguments.robot:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write("Put the scene back, step away from the arm, and press Enter to record anew.")
+    return bool(sys.stdin.readline())
 
 
 def _ask() -> str:

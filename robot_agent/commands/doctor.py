@@ -7,11 +7,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from robot_agent.commands.doctor_robot import Machine, examine_robot
+from robot_agent.commands.finding import Finding
 from robot_agent.commands.options import add_command, add_json, existing_folder
 from robot_agent.commands.output import show, table
 from robot_agent.core.errors import RobotAgentError
@@ -19,20 +21,8 @@ from robot_agent.core.errors import RobotAgentError
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
 
-Status = Literal["ok", "optional", "missing"]
-"""`optional` is worth knowing and stops nothing; `missing` must be mended."""
 _MIN_FREE_GB = 2.0
 _SETUP = "Run: make setup"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    status: Status
-    value: str
-    fix: str = ""
 
 
 def register(commands: "Commands") -> None:
@@ -41,12 +31,20 @@ def register(commands: "Commands") -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(), help="where runs will be written (default here)"
     )
+    parser.add_argument(
+        "--robot", action="store_true", help="a real arm is here: what it needs must be there"
+    )
+    parser.add_argument(
+        "--calibration", type=Path, default=Path("calibration"), help="folder of calibrations"
+    )
     add_json(parser)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     folder = existing_folder(arguments.folder, "the folder for runs", "Make it first.")
-    findings = list(examine(folder))
+    machine = Machine(has_robot=arguments.robot)
+    findings = list(examine(folder, machine))
+    findings += examine_robot(machine, arguments.calibration)
     num_missing = sum(finding.status == "missing" for finding in findings)
     verdict = "All that is needed is there." if not num_missing else f"{num_missing} to mend."
     rows = [(f.name, f.status, f.value, f.fix) for f in findings]
@@ -56,11 +54,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 1 if num_missing else 0
 
 
-def examine(folder: Path) -> Iterator[Finding]:
-    """Yield one finding after the other; nothing is changed."""
+def examine(folder: Path, machine: Machine) -> Iterator[Finding]:
+    """Yield what every machine needs, one finding after the other; nothing is changed."""
     yield _python()
     yield _importable("rclpy", "rclpy", _SETUP)
-    yield _middleware()
+    yield _middleware(machine)
     for package in ("robot_agent_interfaces.msg", "interbotix_xs_msgs.msg"):
         yield _importable(f"interfaces {package.partition('.')[0]}", package, _SETUP)
     yield _importable("torch", "torch", _SETUP)
@@ -96,7 +94,7 @@ def _version(module: str) -> str:
     return "there"
 
 
-def _middleware() -> Finding:
+def _middleware(machine: Machine) -> Finding:
     asked = os.environ.get("RMW_IMPLEMENTATION", "")
     try:
         rclpy = importlib.import_module("rclpy")
@@ -106,7 +104,7 @@ def _middleware() -> Finding:
         return Finding("middleware", "missing", f"{asked or 'default'}: {error}", fix)
     if found != "rmw_fastrtps_cpp":
         fix = "Only rmw_fastrtps_cpp is tested. Unset RMW_IMPLEMENTATION."
-        return Finding("middleware", "optional", found, fix)
+        return Finding("middleware", machine.wanting, found, fix)
     return Finding("middleware", "ok", found)
 
 

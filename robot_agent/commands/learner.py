@@ -50,6 +50,9 @@ def _improve(
 ) -> "list[RoundRecord]":
     from robot_agent.compose import compose_slow_loop, ensure_replay, make_order
     from robot_agent.learn.improve import improve
+    from robot_agent.learn.reality import outcome_of
+    from robot_agent.models.classifier_judge import ClassifierJudge
+    from robot_agent.models.tiny_team import INSTRUCTIONS
 
     order = make_order(arguments.scene, arguments.instruction, arguments.max_real_episodes)
     saved = {**dataclasses.asdict(order), "config": to_plain(config)}
@@ -64,6 +67,10 @@ def _improve(
         minutes=arguments.budget_minutes,
         say=robot.progress,
         config=config,
+    )
+    strict = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
+    robot.judge = lambda episode_id: outcome_of(
+        strict, slow.store.load(episode_id), config.real_threshold
     )
     return improve(slow, order, config)
 

@@ -1,9 +1,8 @@
-"""`world train|finetune`, `policy train|export|check`, `judge train`: networks from recordings."""
+"""`world train|finetune`, `policy train`, `judge train`: networks from recordings."""
 
 import argparse
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robot_agent.commands.dit import add_family, register_samplers, train_dit
 from robot_agent.commands.options import (
@@ -11,7 +10,6 @@ from robot_agent.commands.options import (
     add_config,
     add_group,
     add_json,
-    add_releases,
     add_seed,
     config_of,
     existing_file,
@@ -19,13 +17,12 @@ from robot_agent.commands.options import (
     new_file,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.commands.policy import register as register_policy
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from robot_agent.commands.options import Commands, Parser
-    from robot_agent.models.tiny_policy import TinyPolicy
-    from robot_agent.release.bundle import Bundle
+    from robot_agent.commands.options import Commands
 
 _FINETUNED = Path("runs/world-finetune")
 _COLLECT = "Make one with: robot-agent demos collect"
@@ -62,22 +59,7 @@ def register(commands: "Commands") -> None:
     add_seed(finetune)
     add_config(finetune)
     add_json(finetune)
-    export = add_command(policy, "export", "write a policy as ONNX, held against torch", _export)
-    export.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
-    export.add_argument("--out", type=Path, required=True, help="file to write")
-    add_config(export)
-    check = add_command(policy, "check", "let a policy act on its golden observations", _check)
-    check.add_argument("--onnx", type=Path, help="also hold this export against the weights")
-    for parser in (export, check):
-        _add_source(parser)
-        add_json(parser)
-
-
-def _add_source(parser: "Parser") -> None:
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--release", default="", help="label; the current one by default")
-    source.add_argument("--weights", type=Path, help="file of `policy train` instead")
-    add_releases(parser)
+    register_policy(policy)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -148,95 +130,3 @@ def _finetune(arguments: argparse.Namespace) -> int:
         ],
     )
     return 0
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    out = new_file(arguments.out)
-    from robot_agent.models.onnx_policy import LIMITS, OnnxCheckConfig, export_policy
-    from robot_agent.store.durable import replace_file, storage_errors
-
-    config = LIMITS[arguments.precision]
-    if arguments.config or arguments.overrides:
-        config = config_of(OnnxCheckConfig, arguments)
-    network, images, ids, name = _source(arguments)
-    model, found = export_policy(
-        network, images, ids, precision=arguments.precision, config=config
-    )
-    with storage_errors("writing an export", out):
-        replace_file(out, model)
-    results = {
-        "file": out,
-        "policy": name,
-        "precision": arguments.precision,
-        "size_mb": len(model) / 1e6,
-        "observations": len(images),
-        "limits": to_plain(config),
-        **dataclasses.asdict(found),
-    }
-    _show("policy export", results, arguments)
-    return 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from robot_agent.models.onnx_policy import OnnxLogits, compare_policies
-    from robot_agent.models.tiny_team import INSTRUCTIONS
-    from robot_agent.models.tiny_vla import TinyVla
-    from robot_agent.release.gate import GateConfig
-
-    network, images, ids, name = _source(arguments)
-    limit = GateConfig().golden_tolerance
-    results: dict[str, Any] = {"policy": name, "observations": len(images)}
-    is_right = True
-    if arguments.weights is None:
-        golden = _bundle(arguments).golden.actions
-        acted = TinyVla(network, INSTRUCTIONS, version=name).act_greedy(images, ids)
-        results["golden_difference"] = apart = float(np.abs(acted - golden).max())
-        results["golden_limit"], is_right = limit, apart <= limit
-    if arguments.onnx is not None:
-        path = existing_file(
-            arguments.onnx, "an export", "Make one with: robot-agent policy export"
-        )
-        exported = OnnxLogits(path.read_bytes(), name=path.name)
-        results["onnx"] = dataclasses.asdict(compare_policies(network, exported, images, ids))
-    results["passed"] = is_right
-    _show("policy check", results, arguments)
-    return 0 if is_right else 1
-
-
-def _bundle(arguments: argparse.Namespace) -> "Bundle":
-    from robot_agent.commands.weights import open_registry
-
-    registry = open_registry(arguments.releases)
-    label = arguments.release or registry.current()
-    if label not in registry.releases().states:
-        raise ConfigError(
-            f"release '{label}' is unknown in {arguments.releases}. "
-            f"List them with: robot-agent weights list"
-        )
-    return registry.load(label)
-
-
-def _source(arguments: argparse.Namespace) -> "tuple[TinyPolicy, Any, list[int], str]":
-    """Return the network, pictures (N, 64, 64, 3), instruction ids, and the weights' name."""
-    import numpy as np
-
-    from robot_agent.compose import home_starts
-    from robot_agent.learn.pretraining import read_policy
-    from robot_agent.learn.proof import policy_of
-
-    if arguments.weights is not None:
-        remedy = "Make one with: robot-agent policy train"
-        path = existing_file(arguments.weights, "a file of weights", remedy)
-        starts = home_starts()
-        images = np.stack([start.observation.image_hwc for start in starts])
-        return read_policy(path), images, [start.instruction_id for start in starts], path.name
-    bundle = _bundle(arguments)
-    ids = [int(i) for i in bundle.golden.instruction_ids]
-    return policy_of(bundle), bundle.golden.images_nhwc, ids, bundle.label
-
-
-def _show(command: str, results: dict[str, Any], arguments: argparse.Namespace) -> None:
-    shown = table(command, ("what", "value"), results.items())
-    show(command, results, as_json=arguments.json, tables=[shown])

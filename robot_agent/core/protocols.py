@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_agent.core.policy_needs import PolicyNeeds
 from robot_agent.core.types import Chunk, Episode, FloatArray, Frame, Observation, SafeAction, Step
 
 
@@ -61,6 +62,10 @@ class Policy(Protocol):
     @property
     def version(self) -> str:
         """Version of the weights."""
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        """What the weights were trained with; the robot must provide all of it."""
 
     def reset(self, instruction: str, seed: int) -> None:
         """Begin an episode; InputError when the instruction is empty or unknown."""

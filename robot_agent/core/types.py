@@ -1,5 +1,6 @@
 """The data that flows through the loops; every array is checked once, where it enters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +83,22 @@ class Observation:
     """Monotonic capture time of the image."""
     age_s: float = 0.0
     """Age of the image when the observation was handed out."""
+    views: Mapping[str, ImageArray] = field(default_factory=dict)
+    """RGB pictures (H, W, 3) uint8 of further cameras, by name."""
+
+    def view(self, name: str) -> ImageArray:
+        """Return the picture of a further camera; InputError lists those that there are."""
+        if name not in self.views:
+            raise InputError(
+                f"observation: has no picture of camera '{name}', only of: "
+                f"{', '.join(['color', *self.views])}. Is that camera running?"
+            )
+        return self.views[name]
 
     def __post_init__(self) -> None:
         """Check sizes and finiteness once, at the border."""
+        for name, picture in self.views.items():
+            require_array(f"observation.views[{name}]", picture, (None, None, 3), np.uint8)
         require_array("observation.image_hwc", self.image_hwc, (None, None, 3), np.uint8)
         require_array("observation.joints_rad", self.joints_rad, (NUM_JOINTS,))
         if not np.isfinite(self.gripper):

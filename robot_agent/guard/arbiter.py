@@ -21,6 +21,16 @@ def operator_in_control(
     return operator
 
 
+def is_operator_lost(state: GuardState, operator: OperatorInput | None) -> bool:
+    """Return whether the operator in control fell silent without letting go of the deadman.
+
+    For a tick in which `operator_in_control` is None. A device that was unplugged cannot say that
+    its person wanted the policy to go on.
+    """
+    had_control = state.controller == "operator" or "operator_lost" in state.hold_causes
+    return had_control and operator is not None and operator.deadman is True
+
+
 def is_operator_step_due(state: GuardState, operator: OperatorInput, now_ns: int) -> bool:
     """Return whether 0.2 s have passed since the operator's last step and a newer one is there."""
     is_new = operator.stamp_ns > state.operator_stamp_ns

@@ -132,13 +132,18 @@ def _control(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> Gua
     state = transitions.clear_holds(config, state)
     operator = arbiter.operator_in_control(config, inputs, state.now_ns)
     if operator is None:
+        is_lost = arbiter.is_operator_lost(state, inputs.operator)
         if state.controller == "operator":
             state = transitions.release(state)
+        if is_lost:
+            state = transitions.hold(state, "operator_lost")
         state = _watch_policy(config, state, inputs)
         return _policy_step(config, state, inputs)
     state = transitions.take_over(state)
     if inputs.proposal is not None and inputs.proposal is not state.last_seen:
         state = transitions.count(evolve(state, last_seen=inputs.proposal), "dropped_held")
+    if operator.rivals:
+        return transitions.hold(state, "two_operators")
     if arbiter.is_operator_step_due(state, operator, state.now_ns):
         state = _operator_step(config, state, operator)
     return state

@@ -130,6 +130,22 @@ _ROWS = (
         "The inference loop shows no life; check the policy node.",
     ),
     Reaction(
+        "operator_lost",
+        "hold",
+        "measured",
+        "wait",
+        "policy",
+        "The operator's device fell silent while its deadman was held. Bring it back and let go.",
+    ),
+    Reaction(
+        "two_operators",
+        "hold",
+        "measured",
+        "wait",
+        "any",
+        "Two devices hold their deadman at once. All but one must let go.",
+    ),
+    Reaction(
         "starved",
         "hold",
         "frozen",

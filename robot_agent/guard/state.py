@@ -74,6 +74,8 @@ class OperatorInput:
     stamp_ns: int
     """Monotonic time at which it was received."""
     source: str = "operator"
+    rivals: tuple[str, ...] = ()
+    """Other devices whose deadman is held at the same time."""
 
 
 @dataclass(frozen=True)

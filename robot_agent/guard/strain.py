@@ -17,6 +17,9 @@ _TAU_S = 0.12
 """A joint behind the streaming profile (250 ms) has gone most of its way after two of these."""
 _MOVING_RAD = 0.05
 """A joint this far from its target moves, unless nothing is read any more."""
+_LEAN_SHARE, _LEAN_S = 0.6, 0.5
+"""An arm that leans on something with this share of the following error this long has met it: the
+lead is so short on a real arm that the whole of it may never come."""
 _REPEATS_S = 0.15
 """Readings of an arm that strains do not repeat this long, unless they are no readings."""
 _SLACK_RAD = 0.02
@@ -33,6 +36,8 @@ class Strain:
     """Where the joints should be by now: the targets, through the servos' lag."""
     strained_ns: int | None = None
     """Since when a joint lags or pushes too much."""
+    leaning_ns: int | None = None
+    """Since when a joint lags by a share of that and does not catch up."""
     moved_ns: int = -1
     """When the readings last differed from those before."""
     readings: tuple[float, ...] = ()
@@ -59,8 +64,11 @@ def watch(
         expected = measured.joints_rad
     dt_s = min(max(now_ns - strain.seen_ns, 0) * 1e-9, 1.0)
     expected = expected + (target_rad - expected) * (dt_s / (_TAU_S + dt_s))
-    is_strained = _is_strained(config, expected, measured)
+    error_rad = float(np.abs(expected - measured.joints_rad).max())
+    is_strained = error_rad > config.max_following_rad or _is_pushing(config, measured)
     strained_ns = (strain.strained_ns or now_ns) if is_strained else None
+    is_leaning = error_rad > config.max_following_rad * _LEAN_SHARE
+    leaning_ns = (strain.leaning_ns or now_ns) if is_leaning else None
     moved_ns = strain.moved_ns if readings == strain.readings else now_ns
     is_ahead = float(np.abs(target_rad - measured.joints_rad).max()) > _MOVING_RAD
     moved_ns = moved_ns if is_ahead else now_ns
@@ -68,11 +76,11 @@ def watch(
     still_s = (now_ns - moved_ns) * 1e-9
     if still_s >= config.stale_s or (is_strained and still_s >= _REPEATS_S):
         causes.append("stale_joint_states")
-    elif strained_ns is not None and now_ns - strained_ns >= to_ns(config.strain_s):
+    elif _lasts(strained_ns, now_ns, config.strain_s) or _lasts(leaning_ns, now_ns, _LEAN_S):
         causes.append("contact")
     if not all(low <= q <= high for q, low, high in zip(joints, _LOW, _HIGH, strict=True)):
         causes.append("joint_outside")
-    return Strain(expected, strained_ns, moved_ns, readings, now_ns), tuple(causes)
+    return Strain(expected, strained_ns, leaning_ns, moved_ns, readings, now_ns), tuple(causes)
 
 
 def has_left(config: GuardConfig, measured: "Measured") -> bool:
@@ -98,9 +106,12 @@ def is_way_clear(config: GuardConfig, start_rad: FloatArray, goal_rad: FloatArra
     return True
 
 
-def _is_strained(config: GuardConfig, expected_rad: FloatArray, measured: "Measured") -> bool:
-    if float(np.abs(expected_rad - measured.joints_rad).max()) > config.max_following_rad:
-        return True
+def _lasts(since_ns: int | None, now_ns: int, limit_s: float) -> bool:
+    return since_ns is not None and now_ns - since_ns >= to_ns(limit_s)
+
+
+def _is_pushing(config: GuardConfig, measured: "Measured") -> bool:
+    """Return whether a joint's effort is over its cap."""
     if measured.effort is None:
         return False
     efforts = np.abs(measured.effort[:6]).tolist()

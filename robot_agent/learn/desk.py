@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.torch import load, save
 
 from robot_agent.core.bridge_action import Normalization
+from robot_agent.core.policy_needs import BRIDGE_ACTIONS
 from robot_agent.core.types import ImageArray
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.improve import Evidence
@@ -24,7 +25,7 @@ from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring, SigningKey
 from robot_agent.release.states import State
 
-ACTION_SPACE = "bridge-7d-5hz-1"
+ACTION_SPACE = BRIDGE_ACTIONS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,11 @@ def judged_outcomes(
     return outcomes
 
 
+def outcome_of(judge: ClassifierJudge, episode: Episode, threshold: float) -> str:
+    """Return success or failure of one real episode, as `judged_outcomes` sees it."""
+    return "success" if judged_outcomes(judge, [episode], threshold)[0] else "failure"
+
+
 def run_by(
     version: str, episodes: Sequence[Episode], outcomes: Sequence[bool]
 ) -> tuple[list[Episode], list[bool]]:

@@ -1,7 +1,7 @@
 """Where real episodes come from, seen by the learner: a robot at the other end of a pipe."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -49,6 +49,8 @@ class PipeSource:
     def __init__(self, answers: IO[str], events: IO[str]) -> None:
         """Use these two streams."""
         self._answers, self._events = answers, events
+        self.judge: Callable[[str], str] = lambda _: "unknown"
+        """Says how a stored episode ended, when the robot cannot: success, failure or unknown."""
 
     def say(self, event: str, **fields: Any) -> None:
         """Write one event."""
@@ -57,6 +59,11 @@ class PipeSource:
 
     def _ask(self, event: str, **fields: Any) -> dict[str, Any]:
         self.say(event, **fields)
+        while "judge" in (answer := self._hear(event)):
+            self.say("outcome", outcome=self.judge(str(answer["judge"])))
+        return answer
+
+    def _hear(self, event: str) -> dict[str, Any]:
         line = self._answers.readline()
         try:
             answer = json.loads(line)

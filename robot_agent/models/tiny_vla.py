@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import InputError
+from robot_agent.core.policy_needs import BRIDGE_ACTIONS, PolicyNeeds
 from robot_agent.core.types import Chunk, Observation
 from robot_agent.models.scaling import resize_squashed, to_unit
-from robot_agent.models.tiny_policy import sample_tokens
+from robot_agent.models.tiny_policy import CHUNK, sample_tokens
 
 ARCHITECTURE = "tiny-vla-1"
 MODEL_SIZE_PX = 64
@@ -49,6 +50,8 @@ class TinyVla:
         version: str,
         temperature: float = 1.0,
         normalization: Normalization | None = None,
+        action_space: str = BRIDGE_ACTIONS,
+        backend: str = "torch",
     ) -> None:
         """Take a trained network and the instructions behind its ids.
 
@@ -58,12 +61,15 @@ class TinyVla:
             version: Version of the weights, stamped on every chunk.
             temperature: Of the sampling; 0 takes the most likely tokens.
             normalization: From [-1, 1] to Bridge units; Bridge's own by default.
+            action_space: What the weights' manifest says their actions are.
+            backend: What runs the network, for the status.
         """
         self._network = network.eval() if isinstance(network, nn.Module) else network
         self._instructions = tuple(instructions)
         self._version = version
         self._temperature = temperature
         self._normalization = normalization or Normalization()
+        self._action_space, self.backend = action_space, backend
         self._centers = network.bin_centers().double().numpy()
         self._generator = torch.Generator().manual_seed(0)
         self._instruction = torch.zeros(1, dtype=torch.long)
@@ -73,6 +79,16 @@ class TinyVla:
     def version(self) -> str:
         """Version of the weights."""
         return self._version
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        """A picture of any size and nothing else; actions of Bridge at 5 Hz."""
+        return PolicyNeeds(
+            min_image_px=MODEL_SIZE_PX,
+            statistics=self._normalization.name,
+            action_space=self._action_space,
+            chunk=CHUNK,
+        )
 
     @property
     def instructions(self) -> tuple[str, ...]:

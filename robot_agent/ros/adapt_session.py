@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robot_agent.core.clock import Stopwatch
@@ -103,7 +103,7 @@ class AdaptSession:
             case "progress":
                 self.on_progress(event)
             case "collect":
-                learner.answer(episodes=self._collect(event))
+                learner.answer(episodes=self._collect(learner, event))
             case "promote":
                 promoted, message = self._promote(str(event["version"]))
                 learner.answer(promoted=promoted, message=message)
@@ -117,7 +117,7 @@ class AdaptSession:
                 raise LearnerError(f"the learner said event '{other}', which is not agreed.")
         return None
 
-    def _collect(self, event: dict[str, Any]) -> list[str]:
+    def _collect(self, learner: LearnerProcess, event: dict[str, Any]) -> list[str]:
         """Run the asked episodes with the asked weights; return the ids of the recorded ones."""
         version = str(event.get("version", ""))
         status = self.calls.newest(topics.POLICY_STATUS)
@@ -127,14 +127,16 @@ class AdaptSession:
                 raise LearnerError(f"collect with {version}: {message}")
         episodes: list[str] = []
         last: EpisodeOrder | None = None
-        for instruction, seed in _in_turns(event["plan"]):
+        turns = list(_in_turns(event["plan"]))
+        starts = iter(turns)
+        for _ in turns:
             if self._why_over():
                 break
-            if last is not None and self._is_pair_open:
-                last = self._episode(last.instruction, last.seed)  # a pair begins alike
+            if last is not None and self._is_pair_open:  # a pair begins alike, and takes no turn
+                last = self._episode(last.instruction, last.seed)
             else:
-                last = self._episode(instruction, seed)
-            episode_id = self._run_episode(last)
+                last = self._episode(*next(starts))
+            episode_id = self._run_episode(learner, last)
             if episode_id:
                 episodes.append(episode_id)
         return episodes
@@ -154,7 +156,7 @@ class AdaptSession:
             is_simulated=self.order.is_simulated,
         )
 
-    def _run_episode(self, order: EpisodeOrder) -> str:
+    def _run_episode(self, learner: LearnerProcess, order: EpisodeOrder) -> str:
         calls = EpisodeCalls(self.calls)
         report = calls.run(order, lambda: bool(self._why_over()))
         if report.outcome == "abort" and order.is_simulated and calls.revive_simulation():
@@ -164,6 +166,10 @@ class AdaptSession:
             f"episode {self.num_episodes}/{self.order.max_real_episodes}: {report.outcome} "
             f"{report.steps} steps, {report.weights_version} {report.message}"
         )
+        if report.outcome == "unknown" and report.episode_id:  # a real arm: nobody has said
+            outcome = learner.judge(report.episode_id)
+            words = calls.report(report.weights_version, outcome, "held-out judge")
+            report = replace(report, outcome=outcome, proving=words)
         if report.proving not in ("", self._said):
             self._said = report.proving
             self.log(report.proving)

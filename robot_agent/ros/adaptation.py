@@ -13,6 +13,7 @@ from robot_agent_interfaces.action import Adapt
 from robot_agent.ros import params, process, topics
 from robot_agent.ros.adapt_session import AdaptOrder, AdaptOutcome, AdaptSession
 from robot_agent.ros.calls import Calls
+from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
 from robot_agent.ros.process import in_thread
 
@@ -46,6 +47,7 @@ class AdaptationNode(Node):
         self._calls = Calls(self)
         self._busy = threading.Lock()
         self._is_closing = threading.Event()
+        self._stage, self._outcome = "idle", AdaptOutcome(True, "")
         self._adapt = ActionServer(
             self,
             Adapt,
@@ -55,6 +57,7 @@ class AdaptationNode(Node):
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )
+        self._diagnostics = Diagnostics(self, "learner", self._report)
 
     def close(self) -> None:
         """End a running adaptation and its learner."""
@@ -97,14 +100,26 @@ class AdaptationNode(Node):
             session = AdaptSession(
                 calls=self._calls,
                 order=order,
-                on_progress=lambda event: goal.publish_feedback(_feedback(event)),
+                on_progress=lambda event: self._show(goal, event),
                 is_cancelled=lambda: bool(goal.is_cancel_requested) or self._is_closing.is_set(),
                 log=lambda line: self.get_logger().info(f"learner: {line}"),
                 command=own or order.command(),
             )
-            return session.run()
+            self._outcome = session.run()
+            return self._outcome
         finally:
+            self._stage = "idle"
             self._busy.release()
+
+    def _show(self, goal: Any, event: dict[str, Any]) -> None:
+        self._stage = str(event.get("stage", "")) or self._stage
+        goal.publish_feedback(_feedback(event))
+
+    def _report(self) -> Report:
+        values = {"stage": self._stage, "version": self._outcome.version}
+        if self._outcome.success or self._busy.locked():
+            return OK, self._stage, values
+        return WARN, f"the last adaptation: {self._outcome.message}", values
 
     def _order(self, request: Any) -> AdaptOrder:
         return AdaptOrder(

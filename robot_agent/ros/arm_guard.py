@@ -24,10 +24,11 @@ from robot_agent.core import wx250s
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import SafeAction
 from robot_agent.guard import latch
+from robot_agent.guard.limits import to_ns
+from robot_agent.guard.operators import Heard, hear
 from robot_agent.guard.state import (
     GuardInputs,
     Measured,
-    OperatorInput,
     ResetRequest,
 )
 from robot_agent.guard.state import GuardState as PureState
@@ -35,7 +36,12 @@ from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, Diagnostics, Report
 from robot_agent.ros.guard_driver import ArmGuardConfig, GuardDriver, load_limits
-from robot_agent.ros.guard_message import guard_message, guard_report, reset_answer
+from robot_agent.ros.guard_message import (
+    control_words,
+    guard_message,
+    guard_report,
+    reset_answer,
+)
 from robot_agent.ros.guard_thread import GuardThread
 
 _MAX_START_AGE_S = 0.1
@@ -44,6 +50,11 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 class ArmGuardNode(LifecycleNode):
     """Callbacks store the newest message; the guard's own thread decides and publishes."""
+
+    _heard: Heard
+    """Newest command of each operator's device; begun when the node is configured."""
+    _operator_age_ns = 0
+    _said = ""
 
     def __init__(self) -> None:
         """Declare parameters and listen; nothing is published to the arm before activation."""
@@ -87,6 +98,7 @@ class ArmGuardNode(LifecycleNode):
             self.get_logger().error(problem)
         if problems:
             return _FAILURE
+        self._heard, self._operator_age_ns = {}, to_ns(limits.max_deadman_age_s)
         self._guard = GuardThread(
             limits,
             self._time,
@@ -188,14 +200,9 @@ class ArmGuardNode(LifecycleNode):
         self._store(proposal=convert.from_proposal(message))
 
     def _on_operator(self, message: Any) -> None:
-        delta = np.array(message.delta, np.float64) if len(message.delta) else np.zeros(6)
-        received_ns = min(int(message.stamp_ns), self._time.now_ns())
-        operator = OperatorInput(
-            delta=delta,
-            gripper=float(message.gripper),
-            deadman=bool(message.deadman),
-            stamp_ns=received_ns,
-            source=message.source or "operator",
+        now_ns = self._time.now_ns()
+        self._heard, operator = hear(
+            self._heard, convert.from_operator(message, now_ns), now_ns, self._operator_age_ns
         )
         self._store(operator=operator)
         if message.event == "stop":
@@ -269,6 +276,9 @@ class ArmGuardNode(LifecycleNode):
                 message.late_ticks = self._guard.lateness.late_ticks
                 message.starved = self._guard.starved_ticks
             self._state.publish(message)
+            if (words := control_words(state, inputs)) != self._said:
+                self._said = words
+                self.get_logger().info(words)
 
     def _report(self) -> Report:
         guard = self._guard

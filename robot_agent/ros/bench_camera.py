@@ -63,8 +63,11 @@ def measure_stream(client: AgentClient, seconds: float, hz: float) -> dict[str, 
     """
     clock, stamps_ns, late_ms = SystemClock(), [], []
     newest: dict[str, str] = {}
+    is_over = threading.Event()  # the subscriptions themselves end with the client
 
     def take(message: Any) -> None:
+        if is_over.is_set():
+            return
         stamps_ns.append(convert.from_stamp(message.header.stamp))
         late_ms.append((clock.now_ns() - stamps_ns[-1]) * 1e-6)
 
@@ -74,11 +77,10 @@ def measure_stream(client: AgentClient, seconds: float, hz: float) -> dict[str, 
                 newest.update({value.key: value.value for value in status.values})
 
     deep = QoSProfile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
-    images = client.node.create_subscription(Image, topics.CAMERA_IMAGE, take, deep)
-    health = client.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, keep, 10)
+    client.node.create_subscription(Image, topics.CAMERA_IMAGE, take, deep)
+    client.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, keep, 10)
     threading.Event().wait(seconds)
-    for subscription in (images, health):
-        client.node.destroy_subscription(subscription)
+    is_over.set()
     if len(stamps_ns) < 2:
         raise ArmFaultError(
             f"camera: {len(stamps_ns)} pictures within {seconds:g} s. Run: robot-agent doctor"

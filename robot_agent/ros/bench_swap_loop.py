@@ -13,6 +13,7 @@ import numpy as np
 
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.clock import SystemClock
+from robot_agent.core.policy_needs import PolicyNeeds
 from robot_agent.core.types import Chunk, FloatArray, Observation, Proposal
 from robot_agent.ros import realtime
 from robot_agent.ros.bench_swap_loader import Loader, make_bundles, tagged_tensors
@@ -38,6 +39,11 @@ class TaggedPolicy:
     def version(self) -> str:
         """The tag as text."""
         return str(self.tag)
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        """Nothing but one action at a time."""
+        return PolicyNeeds(chunk=1)
 
     def reset(self, instruction: str, seed: int) -> None:
         """Nothing to reset."""

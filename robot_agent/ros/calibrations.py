@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from robot_agent.calibrate.poses import camera_looking
-from robot_agent.calibrate.records import Record, Stamp, require_set, stamp_of
+from robot_agent.calibrate.records import Record, Seal, require_set, seal_of
 from robot_agent.sim.mjcf import (
     CAMERA_CENTER_PX,
     CAMERA_FOCAL_PX,
@@ -21,8 +21,8 @@ SIMULATED: Final = "simulated"
 _BUILT: Final = "20260101T000000"
 
 
-def stamp_for(folder: str, robot: str, camera: str) -> Stamp | None:
-    """Return the stamp of the calibration in force; None where none is asked for.
+def seal_for(folder: str, robot: str, camera: str) -> Seal | None:
+    """Return the seal of the calibration in force; None where none is asked for.
 
     Args:
         folder: Folder of calibrations, `SIMULATED`, or empty for none.
@@ -34,11 +34,11 @@ def stamp_for(folder: str, robot: str, camera: str) -> Stamp | None:
     """
     if not folder:
         return None
-    return simulated_stamp() if folder == SIMULATED else require_set(Path(folder), robot, camera)
+    return simulated_seal() if folder == SIMULATED else require_set(Path(folder), robot, camera)
 
 
-def simulated_stamp() -> Stamp:
-    """Return the stamp of the simulated camera where the Bridge view has it; it has no age."""
+def simulated_seal() -> Seal:
+    """Return the seal of the simulated camera where the Bridge view has it; it has no age."""
     focal, (cx, cy) = CAMERA_FOCAL_PX, CAMERA_CENTER_PX
     T_base_camera = camera_looking(np.array(CAMERA_POSITION_M), np.array(CAMERA_LOOK))
     lens = {
@@ -49,7 +49,7 @@ def simulated_stamp() -> Stamp:
     }
     place = {"T_base_camera": np.round(T_base_camera, 9).tolist(), "method": "built in"}
     residuals = {"camera": {"rms_px": 0.0}, "hand-eye": {"rms_px": 0.0, "held_out_mm": 0.0}}
-    return stamp_of(
+    return seal_of(
         {
             kind: Record(
                 kind=kind,

@@ -6,12 +6,13 @@ survive a change of the wall clock.
 """
 
 import array
+import math
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from robot_agent_interfaces.msg import ActionProposal
+from robot_agent_interfaces.msg import ActionProposal, OperatorCommand
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from robot_agent.core.errors import InputError
@@ -22,7 +23,9 @@ from robot_agent.core.wx250s import (
     JOINT_NAMES,
     opening_from_finger,
 )
+from robot_agent.guard.state import OperatorInput
 from robot_agent.ros import topics
+from robot_agent.teleop.sample import OperatorSample
 
 _SECOND_NS = 1_000_000_000
 
@@ -164,4 +167,31 @@ def from_proposal(message: Any) -> Proposal:
         stamp_ns=int(message.stamp_ns),
         deadline_ns=int(message.deadline_ns),
         speed=float(message.speed),
+    )
+
+
+def to_operator(sample: OperatorSample, source: str) -> Any:
+    """Return the message of a device's sample; a gripper of NaN leaves the gripper as it is."""
+    return OperatorCommand(
+        stamp_ns=sample.stamp_ns,
+        source=source,
+        delta=[float(value) for value in sample.delta],
+        gripper=math.nan if sample.gripper is None else sample.gripper,
+        deadman=sample.deadman,
+        event=sample.event,
+    )
+
+
+def from_operator(message: Any, now_ns: int) -> OperatorInput:
+    """Return an operator's command as it came, received at `now_ns`; the guard judges it.
+
+    A gripper of NaN leaves the gripper as it is; a stamp from the future is one of now.
+    """
+    delta, gripper = np.array(message.delta, np.float64), float(message.gripper)
+    return OperatorInput(
+        delta=delta if len(delta) else np.zeros(6),
+        gripper=None if math.isnan(gripper) else gripper,
+        deadman=bool(message.deadman),
+        stamp_ns=min(int(message.stamp_ns), now_ns),
+        source=str(message.source) or "operator",
     )

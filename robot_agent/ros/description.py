@@ -12,7 +12,10 @@ from robot_agent.ros import params
 from robot_agent.ros.calibrations import SIMULATED
 from robot_agent.sim.cells import cell_named
 from robot_agent.sim.household import scene_named
+from robot_agent.teleop import REMOTE_DEVICES
 
+CAMERAS = ("ours", "realsense2_camera", "topic")
+"""Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
 
@@ -39,6 +42,35 @@ class AgentOptions:
     time_factor: float = 1.0
     camera_size_px: tuple[int, int] = (640, 480)
     camera_hz: float = 20.0
+    camera: str = "ours"
+    """One of CAMERAS; on a robot."""
+    camera_topic: str = ""
+    """Where the pictures of `camera: topic` are."""
+    teleop: str = ""
+    """Operator's device to start too; empty for none."""
+    params_file: str = ""
+    """ROS YAML whose parameters are laid over those of every node."""
+
+    def __post_init__(self) -> None:
+        """Refuse a simulated clock on a real arm, and parts that nobody knows."""
+        if not self.is_simulated and self.time_factor != 1.0:
+            raise ValueError(
+                f"time_factor={self.time_factor} is a simulated clock, must be 1 on a real arm"
+            )
+        if self.camera not in CAMERAS:
+            raise ValueError(f"camera='{self.camera}' must be one of {', '.join(CAMERAS)}")
+        if self.teleop not in ("", *REMOTE_DEVICES):
+            raise ValueError(
+                f"teleop='{self.teleop}' must be one of {', '.join(REMOTE_DEVICES)}, or empty; "
+                f"for a keyboard, in a terminal: robot-agent teleop"
+            )
+
+    @property
+    def pictures_topic(self) -> str:
+        """Topic that our camera node listens to; empty when it reads the device itself."""
+        if self.camera == "realsense2_camera":
+            return f"/{self.namespace}/realsense/camera/color/image_raw"
+        return self.camera_topic if self.camera == "topic" else ""
 
     @property
     def shipped(self) -> str:
@@ -67,11 +99,12 @@ class NodeProcess:
     """Configured and activated in the order of the description."""
     module: tuple[str, ...] = ("-m", NODE_MODULE)
 
-    def arguments(self, namespace: str) -> list[str]:
-        """Return the command line."""
+    def arguments(self, namespace: str, params_file: str = "") -> list[str]:
+        """Return the command line; the file's parameters are laid over ours."""
         words = [sys.executable, *self.module, self.name]
         words += ["--ros-args", "-r", f"__ns:=/{namespace}"]
-        return words + params.arguments(self.parameters)
+        words += params.arguments(self.parameters)
+        return [*words, "--params-file", params_file] if params_file else words
 
 
 def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
@@ -82,7 +115,6 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     """
     factor = {"time_factor": options.time_factor}
     store, releases = str(options.store_folder), str(options.releases_folder)
-    guard = _guard_parameters(options)
     policy = {
         "releases": releases,
         "shipped": options.shipped,
@@ -95,13 +127,22 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "releases": releases,
         "is_simulated": options.is_simulated,
     }
+    device = {"device": options.teleop}
+    operator = NodeProcess(name="teleop", parameters=device | factor)
     return (
-        _body(options),
-        NodeProcess(name="arm_guard", parameters=guard | factor, is_lifecycle=True),
+        *calibration_processes(options),
         NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=_recorder_parameters(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
+        *([operator] if options.teleop else []),
     )
+
+
+def calibration_processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
+    """Return the body and the guard: what sees and moves, without what decides or records."""
+    guard = _guard_parameters(options) | {"time_factor": options.time_factor}
+    body = _sim_world(options) if options.is_simulated else _camera(options)
+    return body, NodeProcess(name="arm_guard", parameters=guard, is_lifecycle=True)
 
 
 def _guard_parameters(options: AgentOptions) -> dict[str, Any]:
@@ -123,12 +164,8 @@ def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
     }
 
 
-def _body(options: AgentOptions) -> NodeProcess:
-    """Return what stands for arm and camera, or the camera alone."""
+def _sim_world(options: AgentOptions) -> NodeProcess:
     width, height = options.camera_size_px
-    if not options.is_simulated:
-        lens = {"width": width, "height": height, "serial": options.camera_serial}
-        return NodeProcess(name="camera", parameters=lens, is_lifecycle=True)
     return NodeProcess(
         name="sim_world",
         parameters={
@@ -139,6 +176,25 @@ def _body(options: AgentOptions) -> NodeProcess:
             "camera_hz": options.camera_hz,
             "time_factor": options.time_factor,
         },
+    )
+
+
+def _camera(options: AgentOptions) -> NodeProcess:
+    width, height = options.camera_size_px
+    parameters: dict[str, Any] = {"width": width, "height": height}
+    parameters["serial"] = options.camera_serial
+    if options.pictures_topic:
+        parameters |= {"source": "topic", "topic": options.pictures_topic}
+    return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)
+
+
+def farewell(options: AgentOptions) -> str:
+    """Return what a person must know when the agent ends, however it ends."""
+    if options.is_simulated:
+        return "the agent ended; the simulated arm held its last target"
+    return (
+        "the agent ended: nobody commands the arm, and its servos hold the last position. "
+        "Support the arm before you cut its power: without power it falls"
     )
 
 

@@ -10,6 +10,7 @@ from typing import IO
 from robot_agent.core.errors import ArmFaultError, ConfigError
 
 PROFILE = Path(__file__).with_name("fastdds.xml")
+MIDDLEWARE = "rmw_fastrtps_cpp"
 _SHARED_MEMORY = Path("/dev/shm")
 _SEGMENT_BYTES = 16 * 2**20
 
@@ -43,6 +44,22 @@ def variables() -> dict[str, str]:
     }
 
 
+def require_robot() -> None:
+    """Refuse surroundings in which a real arm must not be moved.
+
+    Raises:
+        ConfigError: Another middleware than the tested one, or a network that may command the arm.
+    """
+    middleware = os.environ.get("RMW_IMPLEMENTATION", MIDDLEWARE)
+    if middleware != MIDDLEWARE:
+        raise ConfigError(
+            f"RMW_IMPLEMENTATION={middleware}, must be {MIDDLEWARE} on a real arm: nothing else "
+            f"is tested. Unset it."
+        )
+    if found := [text for text in problems() if "DISCOVERY_RANGE" in text]:
+        raise ConfigError(found[0])
+
+
 def domain_id() -> int:
     """Return the ROS domain that nodes of this environment join."""
     return int(os.environ.get("ROS_DOMAIN_ID") or 0)
@@ -56,17 +73,36 @@ def claim(namespace: str, domain: int) -> IO[bytes]:
     Raises:
         ArmFaultError: An agent of another supervisor, also of another folder, runs there.
     """
+    return _lock(
+        f"{namespace.strip('/').replace('/', '.')}_{domain}",
+        f"an agent runs already in namespace {namespace} of ROS domain {domain}, must not: "
+        f"two would command one arm. End the other, or simulate in another ROS_DOMAIN_ID.",
+    )
+
+
+def claim_device(namespace: str, source: str) -> IO[bytes]:
+    """Return a locked file that says: the operator's device of this name is ours.
+
+    Raises:
+        ArmFaultError: Another process reads a device of this name for this robot.
+    """
+    domain = domain_id()
+    return _lock(
+        f"{namespace.strip('/').replace('/', '.')}_{domain}_{source.replace('/', '.')}",
+        f"a device '{source}' operates namespace {namespace} of ROS domain {domain} already: two "
+        f"of one name cannot be told apart. End the other, or give this one another source.",
+    )
+
+
+def _lock(name: str, refusal: str) -> IO[bytes]:
     folder = Path(tempfile.gettempdir()) / f"robot_agent_{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = (folder / f"{namespace.strip('/').replace('/', '.')}_{domain}.lock").open("ab")
+    file = (folder / f"{name}.lock").open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.close()
-        raise ArmFaultError(
-            f"an agent runs already in namespace {namespace} of ROS domain {domain}, must not: "
-            f"two would command one arm. End the other, or simulate in another ROS_DOMAIN_ID."
-        ) from error
+        raise ArmFaultError(refusal) from error
     return file
 
 

@@ -12,6 +12,7 @@ from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, DEACTIVATE, Calls
+from robot_agent.ros.judgements import JUDGEMENTS
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.tasks import Task, find_task
 
@@ -52,6 +53,8 @@ class EpisodeReport:
     message: str
     proving: str = ""
     """What the outcome means for weights that are being proven, in words."""
+    is_to_repeat: bool = False
+    """The operator threw it away to record it anew."""
 
 
 class EpisodeCalls:
@@ -83,16 +86,23 @@ class EpisodeCalls:
             result, is_success = self._run_task(order, task, is_cancelled, on_step)
         finally:
             outcome = self._outcome(order, result, is_success)
-            episode_id, note = self._end(order, outcome) if order.is_recorded else ("", "")
+            episode_id, note = self._end(order, outcome, result) if order.is_recorded else ("", "")
         assert result is not None
+        is_to_repeat = result.outcome == "re_record"
         proving = ""
         if outcome in ("success", "failure"):
-            proving = self._report(str(result.weights_version), outcome, order.judged_by)
+            proving = self.report(str(result.weights_version), outcome, _judge_of(order, result))
         message = "; ".join(text for text in (result.message, note) if text)
         if is_success:
             message = note
         return EpisodeReport(
-            episode_id, outcome, int(result.steps), str(result.weights_version), message, proving
+            "" if outcome == "discard" else episode_id,
+            "abort" if outcome == "discard" else outcome,
+            int(result.steps),
+            str(result.weights_version),
+            message,
+            proving,
+            is_to_repeat,
         )
 
     def repeats_start(self) -> bool:
@@ -163,8 +173,8 @@ class EpisodeCalls:
         if not answer.success:
             raise ArmFaultError(f"{topics.EPISODE_START}: {answer.message}")
 
-    def _end(self, order: EpisodeOrder, outcome: str) -> tuple[str, str]:
-        judge = order.judged_by if outcome in ("success", "failure") else ""
+    def _end(self, order: EpisodeOrder, outcome: str, result: Any) -> tuple[str, str]:
+        judge = _judge_of(order, result) if outcome in ("success", "failure") else ""
         answer = self._calls.call(
             topics.EPISODE_END, timeout_s=30.0, outcome=outcome, judged_by=judge
         )
@@ -172,7 +182,7 @@ class EpisodeCalls:
             return str(answer.episode_id), str(answer.message)
         return "", f"not recorded: {answer.message}"
 
-    def _report(self, version: str, outcome: str, judged_by: str) -> str:
+    def report(self, version: str, outcome: str, judged_by: str) -> str:
         """Tell how the weights that acted did; a cancelled or faulty episode says nothing."""
         answer = self._calls.call(
             topics.WEIGHTS_OUTCOME,
@@ -235,6 +245,8 @@ class EpisodeCalls:
 
     def _outcome(self, order: EpisodeOrder, result: Any, is_success: bool) -> str:
         """Return the outcome; the truth of the simulation at the end counts where there is one."""
+        if result is not None and result.outcome in JUDGEMENTS:
+            return "discard" if result.outcome == "re_record" else str(result.outcome)
         if is_success:
             return "success"
         if result is None or result.outcome == "abort":
@@ -243,6 +255,12 @@ class EpisodeCalls:
             return str(result.outcome) if order.judge is None else order.judge()
         truth = self._calls.newest(topics.SIM_STATE)
         return "success" if truth is not None and truth.success else "failure"
+
+
+def _judge_of(order: EpisodeOrder, result: Any) -> str:
+    """Return who says how an episode ended; an operator's word goes over the simulation's."""
+    is_said = result is not None and result.outcome in JUDGEMENTS
+    return "operator" if is_said else order.judged_by
 
 
 class _Life:

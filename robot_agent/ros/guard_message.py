@@ -31,6 +31,18 @@ def guard_message(now_ns: int, state: PureState, inputs: GuardInputs) -> Any:
     return message
 
 
+def control_words(state: PureState, inputs: GuardInputs) -> str:
+    """Return who moves the arm and what keeps it from moving, for the log.
+
+    Waiting for the next proposal is left out: it comes and goes with every chunk.
+    """
+    causes = [cause for cause in (*state.latched, *state.hold_causes) if cause != "starved"]
+    words = f"control: {state.controller}"
+    if state.controller == "operator" and inputs.operator is not None:
+        words += f" ({inputs.operator.source})"
+    return words + (f"; held by {', '.join(causes)}" if causes else "")
+
+
 def guard_report(lateness: Lateness, state: PureState) -> Report:
     """Return the health of an active guard."""
     values = {

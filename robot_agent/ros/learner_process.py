@@ -87,6 +87,21 @@ class LearnerProcess:
         except OSError as error:
             raise LearnerError("the learner no longer listens. Read its log.") from error
 
+    def judge(self, episode_id: str, timeout_s: float = 30.0) -> str:
+        """Ask how a stored episode ended while the learner waits for an answer of ours.
+
+        Raises:
+            LearnerError: It said something else, or nothing within `timeout_s`.
+        """
+        self.answer(judge=episode_id)
+        event = self.next_event(timeout_s)
+        if event is None or event["event"] != "outcome":
+            raise LearnerError(
+                f"the learner was asked how {episode_id} ended and said {event}, must be an "
+                f"outcome within {timeout_s:.0f} s. Read its log."
+            )
+        return str(event.get("outcome", "unknown"))
+
     def end(self) -> int:
         """End the learner: SIGINT, and SIGKILL when it does not follow; return its status."""
         if self._process.poll() is None:

@@ -1,7 +1,7 @@
 """Configuration of a node as ROS parameters: described, with ranges, read-only."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,18 +13,26 @@ Config = TypeVar("Config")
 
 
 def setting(
-    default: Any, description: str, low: float | None = None, high: float | None = None
+    default: Any,
+    description: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    choices: Sequence[str] = (),
 ) -> Any:
-    """Return a dataclass field that carries its description and range to `ros2 param describe`."""
-    metadata: dict[str, Any] = {"description": description}
+    """Return a dataclass field that tells `ros2 param describe` what it is and may be."""
+    metadata: dict[str, Any] = {"description": description, "choices": tuple(choices)}
     if low is not None and high is not None:
         metadata["range"] = (low, high)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def check_ranges(config: Any) -> None:
-    """Raise ValueError when a field leaves the range of its `setting`; for `__post_init__`."""
+    """Raise ValueError when a field leaves what its `setting` allows; for `__post_init__`."""
     for field in dataclasses.fields(config):
+        choices, value = field.metadata.get("choices", ()), getattr(config, field.name)
+        if choices and value not in choices:
+            raise ValueError(f"{field.name}='{value}' must be one of {', '.join(choices)}")
         if "range" in field.metadata:
             require_range(field.name, getattr(config, field.name), *field.metadata["range"])
 
@@ -50,6 +58,8 @@ def _descriptor(field: "dataclasses.Field[Any]") -> Any:
     descriptor = ParameterDescriptor()
     descriptor.description = str(field.metadata.get("description", ""))
     descriptor.read_only = True
+    if field.metadata.get("choices"):
+        descriptor.additional_constraints = "one of " + ", ".join(field.metadata["choices"])
     if "range" in field.metadata:
         low, high = field.metadata["range"]
         if isinstance(field.default, int):

@@ -17,12 +17,15 @@ from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import InputError, RobotAgentError
+from robot_agent.core.policy_needs import RobotOffer, require_fit
+from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.release.promotion import Promotion
 from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from robot_agent.ros.judgements import Judgements
 from robot_agent.ros.params import setting
 from robot_agent.ros.policy_message import policy_message
 from robot_agent.ros.policy_runner import PolicyRunner, RunnerConfig
@@ -93,6 +96,7 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:
+        self._judgements = Judgements(self)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
@@ -126,15 +130,26 @@ class PolicyNode(LifecycleNode):
             why_not=self._why_not,
             witness=self._shadow,
         )
+        self._runner.is_operated = self._is_operated
         if self._weights is None:
             self._weights = WeightServices(self)
         self._weights.serve(weights, self._runner, promotion)
         return _SUCCESS
 
     def on_activate(self, state: Any) -> Any:
-        """Accept tasks from now on."""
+        """Accept tasks from now on; refused when the robot lacks what the weights need."""
+        if self._runner is not None and not self._fits(self._runner.slot.active):
+            return _FAILURE
         self._is_active = True
         return super().on_activate(state)
+
+    def _fits(self, policy: Policy) -> bool:
+        try:
+            require_fit(policy.needs, RobotOffer(), policy.version)
+        except InputError as error:
+            self.get_logger().error(str(error))
+            return False
+        return True
 
     def on_deactivate(self, state: Any) -> Any:
         """Accept no tasks; a running one ends at once and the arm holds."""
@@ -205,6 +220,7 @@ class PolicyNode(LifecycleNode):
     def _run(self, goal: Any) -> Any:
         """Run one episode; in its own thread. A refusal is a result, not an exception."""
         assert self._runner is not None
+        self._judgements.forget()
         request, result = goal.request, RunTask.Result(outcome="abort")
         result.weights_version = self._runner.slot.active.version  # until another has acted
 
@@ -219,16 +235,26 @@ class PolicyNode(LifecycleNode):
                 seed=int(request.seed),
                 max_steps=int(request.max_steps),
             )
-            steps, reason = self._runner.run(
-                task, lambda: bool(goal.is_cancel_requested) or not self._is_active, on_step
-            )
+            steps, reason = self._runner.run(task, lambda: self._must_end(goal), on_step)
             result.steps, result.message = steps, reason
             result.outcome = "abort" if reason else "unknown"
+            if self._judgements.event:
+                result.outcome = self._judgements.event
+                result.message = (
+                    f"{result.outcome}, said the operator at {self._judgements.source}"
+                )
         except RobotAgentError as error:
             result.message = str(error)
-        result.success = result.outcome != "abort"
+        result.success = result.outcome in ("success", "failure", "unknown")
         self._runner.status.message = result.message
         return result
+
+    def _must_end(self, goal: Any) -> bool:
+        return bool(goal.is_cancel_requested or not self._is_active or self._judgements.event)
+
+    def _is_operated(self) -> bool:
+        guard = self._guard
+        return guard is not None and guard.controller == "operator"
 
     def _why_not(self) -> str:
         """Return why the arm cannot be moved, or an empty text."""

@@ -22,5 +22,6 @@ def policy_message(now_ns: int, runner: PolicyRunner, progress: Progress) -> Any
     message.last_swap_ms = slot.last_swap_s * 1e3
     message.stage, message.stage_message = progress.stage.value, progress.words
     message.repeat_start, message.speed = progress.repeats_start, progress.speed
-    message.backend, message.message = "torch", status.message
+    message.backend = getattr(runner.slot.active, "backend", "torch")
+    message.message = status.message
     return message

@@ -80,6 +80,9 @@ class PolicyRunner:
         self.slot, self.status = slot, RunnerStatus()
         self._pairing, self._clock, self._config = pairing, clock, config
         self._send, self._heartbeat, self._why_not = send, heartbeat, why_not
+        self.is_operated: Callable[[], bool] = lambda: False
+        """Whether an operator has the arm: the policy then waits, and looks again afterwards."""
+        self._must_end: Callable[[], bool] = lambda: False
         self._steps = StepExecutor(clock, self._dispatch, heartbeat)
         self._numbering = Numbering(clock.now_ns())
         self._worker = self._new_worker()
@@ -126,9 +129,7 @@ class PolicyRunner:
             on_step(step, proposal)
 
         try:
-            self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
-            self._witness.begin_episode(task)
-            self._pairing.clear()  # what was seen before the episode does not count in it
+            self._begin(task, interrupted)
             run_episode(
                 self,
                 self.slot,
@@ -148,13 +149,19 @@ class PolicyRunner:
             self._lock.release()
         return steps[0], reason[0]
 
+    def _begin(self, task: EpisodeTask, must_end: Callable[[], bool]) -> None:
+        self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+        self._must_end = must_end
+        self._witness.begin_episode(task)
+        self._pairing.clear()  # what was seen before the episode does not count in it
+
     def close(self) -> None:
         """End the worker after the inference under way."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def observe(self) -> Observation:
         """Return the first observation taken when the arm had finished the chunk before."""
-        not_before_ns = max(self._steps.end_ns, self._begin_ns)
+        not_before_ns = max(self._steps.end_ns, self._begin_ns, self._wait_for_release())
         deadline_ns = self._clock.now_ns() + round(self._config.max_image_age_s * 1e9)
         while (now_ns := self._clock.now_ns()) < deadline_ns:
             observation = self._pairing.newest(now_ns, not_before_ns)
@@ -165,6 +172,17 @@ class PolicyRunner:
         raise StaleObservationError(
             "camera and joints", self._image_age_s(), self._config.max_image_age_s
         )
+
+    def _wait_for_release(self) -> int:
+        """Return when the operator let go, or 0; an observation from before then is stale."""
+        released_ns = 0
+        while self.is_operated():
+            if self._must_end():
+                raise ArmFaultError("ended while the operator had control")
+            self._heartbeat()
+            self._pairing.wait(self._clock.wall_seconds(HEARTBEAT_NS))
+            released_ns = self._clock.now_ns()
+        return released_ns
 
     def _image_age_s(self) -> float:
         return (self._clock.now_ns() - self._pairing.newest_stamp_ns()) * 1e-9

@@ -15,7 +15,7 @@ from robot_agent.act.observation import ObservationPairing
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import InputError, RobotAgentError, StaleObservationError
 from robot_agent.ros import convert, params, process, topics
-from robot_agent.ros.calibrations import stamp_for
+from robot_agent.ros.calibrations import seal_for
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
@@ -121,8 +121,8 @@ class RecorderNode(Node):
                     f"set allow_unknown_task."
                 )
             config = self._config
-            stamp = stamp_for(config.calibration, config.robot, config.camera_serial)
-            response.episode_id = self._recorder.start(request.instruction, request.scene, stamp)
+            seal = seal_for(config.calibration, config.robot, config.camera_serial)
+            response.episode_id = self._recorder.start(request.instruction, request.scene, seal)
             self._instructions.add(request.instruction)
             response.success = True
         except RobotAgentError as error:
@@ -144,6 +144,8 @@ class RecorderNode(Node):
         return response
 
     def _end(self, outcome: str, judged_by: str) -> tuple[str, Path, str]:
+        if outcome == "discard":
+            return self._recorder.discard(), Path(), f"discarded, said {judged_by or 'the caller'}"
         deadline_ns = self._time.now_ns() + _END_PATIENCE_NS
         while not self._recorder.is_complete() and self._time.now_ns() < deadline_ns:
             self._pairing.wait(0.05)

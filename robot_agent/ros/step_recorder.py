@@ -9,7 +9,7 @@ import numpy as np
 
 from robot_agent.act.executor import PERIOD_NS
 from robot_agent.act.observation import ObservationPairing
-from robot_agent.calibrate.records import Stamp
+from robot_agent.calibrate.records import Seal
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.types import FloatArray, Observation, Step
 from robot_agent.store.episode_format import EpisodeStart
@@ -53,7 +53,7 @@ class StepRecorder:
         writer = self._writer
         return writer.episode_id if writer is not None else ""
 
-    def start(self, instruction: str, scene: str, calibration: Stamp | None = None) -> str:
+    def start(self, instruction: str, scene: str, calibration: Seal | None = None) -> str:
         """Open an episode and return its id; `calibration` is stored with it.
 
         Raises:
@@ -158,12 +158,24 @@ class StepRecorder:
                 self._pending.clear()
             return writer.episode_id, folder, self.problem
 
-    def close(self) -> None:
-        """Forget an open episode."""
+    def discard(self) -> str:
+        """Forget the open episode; return its id.
+
+        Raises:
+            InputError: None is open.
+        """
         with self._lock:
-            if self._writer is not None:
-                self._writer.discard()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            self._pending.clear()
+        if writer is None:
+            raise InputError("no episode is open; start one first (episode/start).")
+        writer.discard()
+        return writer.episode_id
+
+    def close(self) -> None:
+        """Forget an open episode, if there is one."""
+        if self.episode_id:
+            self.discard()
 
 
 def action_of(values: "list[float]") -> FloatArray:

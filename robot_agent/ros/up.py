@@ -15,7 +15,7 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import environment
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, INACTIVE, UNCONFIGURED
 from robot_agent.ros.client import AgentClient
-from robot_agent.ros.description import AgentOptions, NodeProcess, processes
+from robot_agent.ros.description import AgentOptions, NodeProcess, farewell, processes
 from robot_agent.ros.process import PARENT_VARIABLE
 
 _GRACE_S = 5.0
@@ -128,7 +128,7 @@ class Agent:
             variables["ROS_DOMAIN_ID"] = str(self._domain_id)
         with self.log_path(node.name).open("ab") as log:
             self._children[node.name] = subprocess.Popen(
-                node.arguments(self.options.namespace),
+                node.arguments(self.options.namespace, self.options.params_file),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -201,6 +201,7 @@ def run(options: AgentOptions) -> int:
         with Agent(options, say=lambda text: _say(watch, text)):
             while not is_told_to_end.wait(0.5):
                 continue
+        _say(watch, farewell(options))
     except ArmFaultError as error:
         _say(watch, str(error))
         return 1

@@ -19,7 +19,7 @@ _BINARY = (".safetensors", ".png", ".jpg", ".stl", ".mp4", ".npz", ".mcap", ".pa
 
 @pytest.mark.parametrize("path", [p for p in files() if p.endswith((".yaml", ".yml"))])
 def test_every_yaml_file_loads(path: str):
-    yaml.safe_load((ROOT / path).read_text("utf-8"))
+    assert list(yaml.safe_load_all((ROOT / path).read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", [p for p in files() if p.endswith(".xml")])

@@ -19,7 +19,7 @@ from robot_agent.calibrate.records import (
     require_fit,
     require_set,
     save,
-    stamp_of,
+    seal_of,
 )
 from robot_agent.core.errors import CalibrationError
 from robot_agent.core.geometry import pose
@@ -104,8 +104,8 @@ def test_a_set_needs_lens_and_place_and_takes_the_rest(tmp_path):
         require_set(tmp_path, "wx250s", "123")
 
 
-def test_the_stamp_follows_the_numbers():
-    assert stamp_of({"camera": record()}).hash != stamp_of({"camera": record(camera="9")}).hash
+def test_the_seal_follows_the_numbers():
+    assert seal_of({"camera": record()}).hash != seal_of({"camera": record(camera="9")}).hash
 
 
 def test_a_broken_gate_refuses_unless_forced():

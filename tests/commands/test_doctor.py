@@ -25,6 +25,20 @@ NAMES = {
     "shipped weights",
     "camera",
     "camera health",
+    "ROS",
+    "package interbotix_xs_sdk",
+    "package interbotix_xsarm_control",
+    "package interbotix_xsarm_descriptions",
+    "package joy",
+    "package spacenav",
+    "package realsense2_camera",
+    "arm",
+    "camera USB",
+    "SpaceMouse",
+    "calibration",
+    "clocks",
+    "GPU",
+    "open ports",
 }
 
 
@@ -51,7 +65,8 @@ def test_every_finding_has_a_value_and_what_is_missing_has_a_remedy(tmp_path, ca
 
 def test_a_broken_variable_makes_the_doctor_fail(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", str(tmp_path / "gone.xml"))
-    monkeypatch.setattr(doctor, "examine", lambda _: doctor._surroundings())
+    monkeypatch.setattr(doctor, "examine", lambda *_: doctor._surroundings())
+    monkeypatch.setattr(doctor, "examine_robot", lambda *_: [])
     assert cli.main(["doctor", "--json", "--folder", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "no such file" in said

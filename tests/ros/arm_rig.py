@@ -17,6 +17,21 @@ from tests.ros.running import try_reset, until
 
 HOME_M = (0.26, 0.0, 0.2)
 """Where the tool is sent before each failure: the middle of the box."""
+COMPONENTS = (
+    "bus",
+    "driver",
+    "commands",
+    "supply",
+    "object",
+    "waist",
+    "shoulder_shadow",
+    "elbow",
+    "forearm_roll",
+    "wrist_angle",
+    "wrist_rotate",
+    "gripper",
+)
+"""Everything that the tests break."""
 UP = [0.015, 0.0, 0.02, 0.0, 0.0, 0.0, 1.0]
 STILL = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from robot_agent.core.clock import SystemClock
 from robot_agent.core.errors import InputError, SwapRefusedError
+from robot_agent.core.policy_needs import PolicyNeeds
 from robot_agent.core.types import Chunk, Observation
 from robot_agent.release.states import State
 from robot_agent.ros import policy
@@ -32,6 +33,10 @@ class StubPolicy:
     @property
     def version(self) -> str:
         return self._version
+
+    @property
+    def needs(self) -> PolicyNeeds:
+        return PolicyNeeds(**self._facts.get("needs", {}))
 
     def reset(self, instruction: str, seed: int) -> None:
         if instruction not in KNOWN:

@@ -15,7 +15,7 @@ import pytest
 
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.up import Agent
-from tests.ros.arm_rig import HOME_M, STILL, Driving, recover, rig
+from tests.ros.arm_rig import COMPONENTS, HOME_M, STILL, Driving, recover, rig
 from tests.ros.running import until
 from tests.ros.witness import Witness
 
@@ -89,8 +89,8 @@ def driving_all_along(client: AgentClient) -> Iterator[Driving]:
 @pytest.fixture
 def driving(driving_all_along: Driving, listening: Witness, client: AgentClient) -> Driving:
     """An arm that stands in the middle of its box, and a witness that forgot what led there."""
-    recover(client, ())
     driving_all_along.action = list(STILL)
+    recover(client, COMPONENTS)
     driving_all_along.to(HOME_M)
     listening.begin()
     until(lambda: len(listening.joints) > 30, 5.0, "joint states")

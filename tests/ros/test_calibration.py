@@ -17,7 +17,7 @@ from robot_agent.core import wx250s
 from robot_agent.core.errors import ArmFaultError, CalibrationError
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.ros.calibration_stage import RunningStage
-from robot_agent.ros.calibrations import SIMULATED, simulated_stamp, stamp_for
+from robot_agent.ros.calibrations import SIMULATED, seal_for, simulated_seal
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
 from robot_agent.ros.up import Agent
 from robot_agent.sim.calibration_stage import true_intrinsics
@@ -32,14 +32,14 @@ def lens_and_place(folder, **changes):
 
 
 def test_only_the_calibration_of_this_robot_stands_behind_an_episode(tmp_path):
-    assert stamp_for("", "wx250s", "123") is None
-    assert stamp_for(SIMULATED, "wx250s", "123") == simulated_stamp()
+    assert seal_for("", "wx250s", "123") is None
+    assert seal_for(SIMULATED, "wx250s", "123") == simulated_seal()
     with pytest.raises(CalibrationError, match="no such file"):
-        stamp_for(str(tmp_path), "wx250s", "123")
+        seal_for(str(tmp_path), "wx250s", "123")
     lens_and_place(tmp_path)
-    assert stamp_for(str(tmp_path), "wx250s", "123") == require_set(tmp_path, "", "")
+    assert seal_for(str(tmp_path), "wx250s", "123") == require_set(tmp_path, "", "")
     with pytest.raises(CalibrationError, match="of camera '123', must be of '456'"):
-        stamp_for(str(tmp_path), "wx250s", "456")
+        seal_for(str(tmp_path), "wx250s", "456")
 
 
 def test_a_robot_is_brought_up_with_its_calibration_and_a_simulation_with_the_built_in_one():
@@ -92,8 +92,8 @@ def test_an_episode_is_refused_without_calibration_and_carries_it_with_one(
         assert ended.success, ended.message
     path = tmp_path / "agent/episodes" / ended.episode_id / "episode.json"
     info = json.loads(path.read_text())
-    stamp = require_set(folder, "wx250s", "123")
-    assert info["calibration_hash"] == stamp.hash
+    seal = require_set(folder, "wx250s", "123")
+    assert info["calibration_hash"] == seal.hash
     assert info["config"]["calibration"]["residuals"]["camera.rms_px"] == 0.2
 
 

@@ -1,0 +1,117 @@
+"""Low-rank adapters on OpenVLA through peft: small to train, to keep and to send, or merged."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import set_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from robot_agent.core.config import require_range
+from robot_agent.core.errors import BundleRejectedError
+from robot_agent.models.openvla import OpenVla
+
+BASE_HASH = "base_sha256"
+_SETTINGS = "lora"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """Size of the adapter; defaults are those of OpenVLA's finetuning."""
+
+    rank: int = 32
+    alpha: int = 16
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_range("rank", self.rank, 1, 512)
+        require_range("alpha", self.alpha, 1, 1024)
+        require_range("dropout", self.dropout, 0.0, 0.9)
+
+
+def weights_hash(network: nn.Module) -> str:
+    """Return SHA-256 over the names, types and bytes of every weight, in the order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def add_adapter(network: OpenVla, config: AdapterConfig) -> str:
+    """Freeze the network, add an untrained adapter to every linear layer; return the base's hash.
+
+    The token head keeps its place outside, as in the published recipe; SigLIP's pooling, which no
+    action uses, as well.
+    """
+    base = weights_hash(network)
+    _inject(network, config)
+    return base
+
+
+def save_adapter(path: Path, network: OpenVla, config: AdapterConfig, base_hash: str) -> None:
+    """Write the adapter's weights with its settings and the hash of the base it belongs to."""
+    tensors = {k: v.contiguous() for k, v in get_peft_model_state_dict(network).items()}
+    settings = json.dumps({"rank": config.rank, "alpha": config.alpha, "dropout": config.dropout})
+    save_file(tensors, path, metadata={BASE_HASH: base_hash, _SETTINGS: settings})
+
+
+def load_adapter(path: Path, network: OpenVla) -> None:
+    """Put an adapter onto the base that it was trained on.
+
+    Raises:
+        BundleRejectedError: It belongs to another base, or its tensors do not fit.
+    """
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata() or {}
+    base = weights_hash(network)
+    if about.get(BASE_HASH) != base:
+        stated = about.get(BASE_HASH, "none")[:12]
+        raise BundleRejectedError(path.name, "base of the adapter", base[:12], stated)
+    _inject(network, AdapterConfig(**json.loads(about[_SETTINGS])))
+    tensors = load_file(path)
+    own = get_peft_model_state_dict(network)
+    wrong = sorted(set(own) ^ set(tensors))
+    wrong += sorted(k for k in own if k in tensors and own[k].shape != tensors[k].shape)
+    wrong += sorted(k for k, tensor in tensors.items() if not tensor.isfinite().all())
+    if wrong:
+        raise BundleRejectedError(path.name, "tensors", ", ".join(wrong), "the adapter's, finite")
+    set_peft_model_state_dict(network, tensors)
+
+
+def merge_adapter(network: OpenVla) -> None:
+    """Fold the adapter into the weights: the same output, and no cost at inference."""
+    for layer in network.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge(safe_merge=True)
+
+
+def num_trainable(network: nn.Module) -> int:
+    """Return the number of weights that training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def _inject(network: OpenVla, config: AdapterConfig) -> None:
+    linear = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+        and not name.startswith(("language.lm_head", "vision.siglip.head"))
+    ]
+    settings: Any = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=linear,
+        init_lora_weights="gaussian",
+    )
+    network.requires_grad_(False)
+    inject_adapter_in_model(settings, network)

@@ -1,0 +1,118 @@
+"""`policy export|check` on real bundles: what a user sees, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from robot_agent import cli
+from robot_agent.compose import ensure_releases, load_policy
+from robot_agent.core.errors import InputError
+from robot_agent.models import openvla_check
+from robot_agent.models.openvla_check import check_folder
+from robot_agent.release.registry import Registry
+from robot_agent.release.signing import load_keyring
+from tests.models.test_openvla_policy import observation, write_published
+from tests.models.tiny_openvla import TINY
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agent") / "releases"
+    ensure_releases(folder)
+    return folder
+
+
+def run(capsys, *words):
+    code = cli.main([*map(str, words), "--json"])
+    return code, json.loads(capsys.readouterr().out)["results"]
+
+
+def test_check_finds_the_shipped_policy_sound(releases, capsys):
+    code, results = run(capsys, "policy", "check", "--releases", releases)
+    assert code == 0
+    assert results["passed"]
+    assert results["differences"] == []
+    assert results["golden_difference"] <= results["golden_limit"]
+    assert len(results["golden_by_dimension"]) == 7
+    assert results["needs"]["control_hz"] == 5.0
+    assert len(results["axes"]) == 14
+    assert all(axis["passed"] for axis in results["axes"])
+
+
+def test_check_takes_the_folder_of_a_bundle(releases, capsys):
+    label = Registry(releases, load_keyring(releases / "keyring.json")).current()
+    folder = Registry(releases, load_keyring(releases / "keyring.json")).path(label)
+    code, results = run(capsys, "policy", "check", folder, "--no-sim", "--releases", releases)
+    assert (code, results["policy"]) == (0, label)
+    assert "axes" not in results
+
+
+@pytest.mark.slow
+def test_published_export_is_a_release_with_the_same_weights_that_the_robot_may_run(
+    releases, capsys
+):
+    code, results = run(
+        capsys, "policy", "export", "--publish", "--precision", "int8", "--releases", releases
+    )
+    assert code == 0
+    registry = Registry(releases, load_keyring(releases / "keyring.json"))
+    base, child = registry.load(registry.current()), registry.load(results["release"])
+    assert child.manifest.parent == base.manifest.hash
+    assert child.policy_bytes == base.policy_bytes
+    assert child.onnx is not None
+    assert child.report["export"]["precision"] == "int8"
+    policy = load_policy(registry.path(results["release"]))
+    assert policy.backend in {"torch", "onnx"}
+    policy.reset("open the drawer", 0)
+    seen = observation()
+    assert np.isfinite(policy.act(seen).actions).all()
+    code, checked = run(
+        capsys, "policy", "check", results["release"], "--no-sim", "--releases", releases
+    )
+    assert code == 0
+    assert set(checked["p50_ms"]) == {"torch", "onnx"}
+    assert checked["backend"] == min(checked["p50_ms"], key=checked["p50_ms"].get)
+
+
+def test_export_of_a_weights_file_cannot_be_published(releases, tmp_path, capsys):
+    words = ["policy", "export", "--publish", "--weights", str(tmp_path / "w.safetensors")]
+    assert cli.main([*words, "--releases", str(releases)]) != 0
+    assert "takes a release" in capsys.readouterr().err
+
+
+def test_bundle_that_does_not_fit_the_robot_is_refused_with_each_difference(releases, monkeypatch):
+    from robot_agent.core import policy_needs
+
+    offer = policy_needs.RobotOffer(cameras={"wrist": (48, 64)}, control_hz=3.0)
+    monkeypatch.setattr(policy_needs, "RobotOffer", lambda: offer)
+    registry = Registry(releases, load_keyring(releases / "keyring.json"))
+    with pytest.raises(InputError, match=r"'color', the robot has wrist.*robot has 3\.0"):
+        load_policy(registry.path(registry.current()))
+
+
+@pytest.mark.parametrize("is_parallel", [True, False])
+def test_published_folder_is_loaded_whole_and_asked_once(tmp_path, is_parallel):
+    folder = write_published(tmp_path / "openvla")
+    found = check_folder(folder, "bridge_orig", observation(), is_parallel=is_parallel, sizes=TINY)
+    assert found.numbers["tensors"] == 130
+    assert found.numbers["act_s"] > 0.0
+    assert len(found.numbers["largest_action"]) == 7
+    assert found.needs.chunk == (5 if is_parallel else 1)
+
+
+def test_check_reads_a_published_folder_from_the_command_line(tmp_path, capsys, monkeypatch):
+    load = openvla_check.load_openvla_policy
+
+    def load_tiny(*words, sizes, **settings):
+        assert sizes is None
+        return load(*words, sizes=TINY, **settings)
+
+    monkeypatch.setattr(openvla_check, "load_openvla_policy", load_tiny)
+    folder = write_published(tmp_path / "openvla")
+    code, results = run(capsys, "policy", "check", folder, "--decoding", "autoregressive")
+    assert code == 0
+    assert results["needs"]["statistics"] == "bridge_orig"
+    assert all(axis["passed"] for axis in results["axes"])
+    assert cli.main(["policy", "check", str(folder), "--unnorm-key", "fractal"]) != 0
+    assert "must be one of: bridge_orig" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""What a ROS programmer expects of every node: health, described parameters, words about QoS."""
+
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from robot_agent_interfaces.msg import OperatorCommand
+
+from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import ArmFaultError
+from robot_agent.ros.calls import ACTIVE, CONFIGURE
+from robot_agent.ros.client import AgentClient
+from robot_agent.ros.up import Agent
+from tests.ros.operating import Pad, teleop
+from tests.ros.running import until
+
+NODES = ("sim_world", "arm_guard", "policy", "recorder", "teleop")
+OF_ROS = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+def ask(client: AgentClient, kind: Any, name: str, **fields: Any) -> Any:
+    called = client.node.create_client(kind, name)
+    assert called.wait_for_service(10.0), name
+    answer = client.calls.wait(called.call_async(kind.Request(**fields)), 10.0, name)
+    client.node.destroy_client(called)
+    return answer
+
+
+@pytest.mark.slow
+def test_every_node_tells_its_health_once_a_second_and_explains_its_parameters(
+    agent: Agent, client: AgentClient
+) -> None:
+    pad, seen = Pad(client), {name: [] for name in NODES}
+    watch = Stopwatch()
+
+    def keep(message: Any) -> None:
+        for status in message.status:
+            seen.setdefault(status.name.partition(":")[0], []).append(watch.seconds())
+
+    listener = client.node.create_subscription(DiagnosticArray, "/diagnostics", keep, 50)
+    with teleop(client, "gamepad"):
+        until(lambda: all(len(seen[name]) >= 4 for name in NODES), 20.0, f"health of {NODES}")
+        for name in NODES:
+            first, last = seen[name][0], seen[name][-1]
+            assert 0.7 < (last - first) / (len(seen[name]) - 1) < 1.6, name
+            _look_at_parameters(client, name)
+    client.node.destroy_subscription(listener)
+    pad.close()
+
+
+def _look_at_parameters(client: AgentClient, node: str) -> None:
+    listed = ask(client, ListParameters, f"{node}/list_parameters").result.names
+    names = [name for name in listed if not name.startswith(OF_ROS)]
+    assert names, node
+    described = ask(client, DescribeParameters, f"{node}/describe_parameters", names=names)
+    for one in described.descriptors:
+        assert one.description, f"{node}.{one.name} is not described"
+        assert one.read_only, f"{node}.{one.name} can be changed under a running node"
+        if one.type == ParameterType.PARAMETER_DOUBLE:
+            assert one.floating_point_range, f"{node}.{one.name} has no range"
+    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=1e9)
+    wrong = [Parameter(name="time_factor", value=value)]
+    answer = ask(client, SetParameters, f"{node}/set_parameters", parameters=wrong)
+    assert not answer.results[0].successful
+    assert answer.results[0].reason
+
+
+def test_a_publisher_of_another_quality_is_named_in_the_log(
+    agent: Agent, client: AgentClient
+) -> None:
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    publisher = client.node.create_publisher(OperatorCommand, "operator", qos)
+    log = agent.log_path("arm_guard")
+
+    def is_said() -> bool:
+        lines = log.read_text().splitlines()
+        return any("incompatible QoS" in line and "operator" in line for line in lines)
+
+    until(is_said, 10.0, "a line about the publisher that is not heard")
+    client.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize("name", ["arm_guard", "policy"])
+def test_a_transition_that_makes_no_sense_does_not_end_a_node(
+    agent: Agent, client: AgentClient, name: str
+) -> None:
+    pid = agent.pid(name)
+    with pytest.raises(ArmFaultError, match="no answer"):
+        client.calls.change_state(name, CONFIGURE, timeout_s=2.0)
+    assert client.calls.state_of(name) == ACTIVE
+    assert agent.pid(name) == pid
+    assert "refused: a transition" in agent.log_path(name).read_text()
+    before = client.guard_state.ticks
+    client.calls.wait_for("guard/state", lambda state: state.ticks > before, 5.0)
