@@ -110,6 +110,7 @@ def test_structural_similarity_is_that_of_the_paper():
     assert ssim(torch.ones(1, 3, 9, 9), torch.ones(1, 3, 9, 9)) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_user_trains_it_and_compares_its_samplers(tmp_path, capsys):
     images, actions = moving_bars()
     data, out = tmp_path / "play.safetensors", tmp_path / "dit"

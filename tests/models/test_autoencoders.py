@@ -109,6 +109,7 @@ def taef2_folder():
     return folder
 
 
+@pytest.mark.slow
 def test_taef2_shows_real_pictures_at_over_32_db():
     autoencoder, clips = Taef2(taef2_folder()), SHARED / "data/bridge"
     found = []
