@@ -14,8 +14,9 @@ from rclpy.signals import SignalHandlerOptions
 from robot_agent.core.clock import Stopwatch
 from robot_agent.ros import environment, topics
 
-_DISCOVERY_S, _PERIOD_S = 1.0, 1.5
-"""Who publishes is known after the first; each node speaks once within the second."""
+_DISCOVERY_S, _PERIOD_S = 1.0, 3.0
+"""Who publishes is known after the first; each node speaks once within the second, on a machine
+that has other work too."""
 
 
 @dataclass(frozen=True)

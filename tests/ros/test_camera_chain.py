@@ -34,8 +34,8 @@ REMAPPED = ("camera/color/image_raw:=raw/image_raw", "camera/color/camera_info:=
 class DriverOnly(NodeProcess):
     """The simulated world as a foreign driver: its pictures are on a topic of its own."""
 
-    def arguments(self, namespace: str) -> list[str]:
-        words = super().arguments(namespace)
+    def arguments(self, namespace: str, params_file: str = "") -> list[str]:
+        words = super().arguments(namespace, params_file)
         for remapping in REMAPPED:
             words += ["-r", remapping]
         return words

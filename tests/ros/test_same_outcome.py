@@ -25,9 +25,9 @@ CASES = (
     ("close", 911, True),
 )
 """Task, seed, and whether the hand is meant to miss."""
-NEAR_M = 0.004
+NEAR_M = 0.01
 """What a real clock may move the drawer: at a chunk's end the arm waits for the next picture, some
-50 ms in which the servos catch up. Measured: at most 1.8 mm."""
+50 ms in which the servos catch up. Measured: at most 1.8 mm, and 4.6 beside other test suites."""
 
 
 @dataclass(frozen=True)
