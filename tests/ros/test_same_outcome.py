@@ -8,6 +8,7 @@ import pytest
 
 from robot_agent.core.types import FloatArray
 from robot_agent.ros.client import AgentClient
+from robot_agent.ros.episodes import EpisodeReport
 from robot_agent.ros.up import Agent
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.play import hand_for
@@ -27,7 +28,8 @@ CASES = (
 """Task, seed, and whether the hand is meant to miss."""
 NEAR_M = 0.01
 """What a real clock may move the drawer: at a chunk's end the arm waits for the next picture, some
-50 ms in which the servos catch up. Measured: at most 1.8 mm, and 4.6 beside other test suites."""
+50 ms in which the servos catch up. Measured: at most 2.1 mm, and 4.6 beside other test suites. A
+machine that starves the guard makes it hold, and the path that follows is another one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,27 @@ def ran(agent: Agent) -> dict[tuple[str, int], Ran]:
     return runs
 
 
+def disturbances(client: AgentClient) -> float:
+    """Return what a busy machine did to the timing so far: ticks late, starved or skipped."""
+    guard, truth = client.guard_state, client.sim_state
+    skipped = truth.step / max(truth.realtime_factor, 1e-3) - truth.step
+    starved = client.policy_status.starved_ticks
+    return float(guard.late_ticks + guard.starved + starved + round(skipped))
+
+
+def over_dds(client: AgentClient, task: str, seed: int) -> tuple[EpisodeReport, float]:
+    """Return report and final opening of a run with undisturbed timing, the third at most."""
+    for _ in range(3):
+        before = client.policy_status.starved_ticks
+        report = client.run_task(
+            f"{task} the drawer", seed=seed, max_steps=STEPS, scene=HOME, is_recorded=False
+        )
+        opening_m = client.sim_state.drawer_m
+        if disturbances(client) - before < 1:
+            break
+    return report, opening_m
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "seed", "miss"), CASES)
 def test_the_outcome_is_that_of_the_same_seed_in_process(
@@ -70,11 +93,8 @@ def test_the_outcome_is_that_of_the_same_seed_in_process(
     wanted = ran[task, seed]
     assert wanted.is_success != miss  # both kinds are compared
     client.promote("replay")
-    report = client.run_task(
-        f"{task} the drawer", seed=seed, max_steps=STEPS, scene=HOME, is_recorded=False
-    )
+    report, drawer_m = over_dds(client, task, seed)
     assert report.weights_version == "replay"
     assert report.outcome == ("success" if wanted.is_success else "failure")
-    drawer_m = client.sim_state.drawer_m
     if not wanted.is_success:  # who succeeds goes on for a moment until the client has seen it
         assert abs(drawer_m - wanted.drawer_m) < NEAR_M

@@ -50,6 +50,7 @@ def held_by(cause: str) -> Any:
 def test_a_correction_is_bumpless_recorded_and_the_policy_goes_on_from_a_fresh_look(
     agent: Agent, client: AgentClient, pad: Pad, operated: Any
 ) -> None:
+    log_before = len(agent.log_path("arm_guard").read_text())
     with ThreadPoolExecutor(1) as pool, Monitor() as monitor:
         episode = pool.submit(client.run_task, TASK, seed=2, max_steps=25)
         wait_for_actions(client, 3, episode)
@@ -69,7 +70,7 @@ def test_a_correction_is_bumpless_recorded_and_the_policy_goes_on_from_a_fresh_l
     assert who[-1] == "policy"
     operated_by = {found.weights_versions[k] for k, name in enumerate(who) if name == "operator"}
     assert operated_by == {"gamepad"}
-    log = agent.log_path("arm_guard").read_text()
+    log = agent.log_path("arm_guard").read_text()[log_before:]
     assert log.index("control: policy") < log.index("control: operator (gamepad)")
     steps_rad = np.abs(np.diff(np.array(monitor.commands[first:]), axis=0)).max(axis=1)
     assert steps_rad.max() < 0.1, "a command jumped"
