@@ -14,9 +14,9 @@ from rclpy.signals import SignalHandlerOptions
 from robot_agent.core.clock import Stopwatch
 from robot_agent.ros import environment, topics
 
-_DISCOVERY_S, _PERIOD_S = 1.0, 3.0
-"""Who publishes is known after the first; each node speaks once within the second, on a machine
-that has other work too."""
+_DISCOVERY_S, _PERIOD_S = 3.0, 3.0
+"""Who publishes is known after the first; each node speaks once within the second. Both hold on a
+machine that has other work too: a camera that was not heard would be called absent."""
 
 
 @dataclass(frozen=True)

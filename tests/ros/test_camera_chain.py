@@ -84,6 +84,9 @@ def client(agent: Agent) -> AgentClient:
     client.inject("camera", "ok")
     client.reset_world(1)
     client.calls.wait_for("guard/state", lambda message: message.mode == "idle", 5.0)
+    until(lambda: is_activated(client), 20.0, "the camera is active")
+    said = CameraReport(client)
+    until(lambda: said.message == "streaming", 15.0, "pictures")
     return client
 
 
