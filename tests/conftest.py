@@ -39,13 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try what runs in real time up to five times: the machine may have other things to do.
+    """Try what runs in real time up to three times: the machine may have other things to do.
 
     Every repetition is an R in the output and a line at its end, never silent.
     """
     for item in items:
         if item.get_closest_marker("ros"):
-            item.add_marker(pytest.mark.flaky(reruns=4, reruns_delay=2))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from robot_agent.ros import topics
 
 ANSWER_S = 2.0
 """Deadline of one call."""
+_READ_TIMES = 3
+"""How often a reading is asked for within that deadline."""
 START_S = 15.0
 """How long a driver that still starts is waited for."""
 SendJoints = Callable[[Sequence[float]], None]
@@ -100,26 +102,31 @@ class ServiceDriver:
                     f"driver: ros2 launch interbotix_xsarm_control xsarm_control.launch.py"
                 )
 
-    def _ask(self, client: Any, request: Any) -> Any:
-        future = client.call_async(request)
-        self._executor.spin_until_future_complete(future, timeout_sec=self._answer_s)
-        if not future.done():
+    def _ask(self, client: Any, request: Any, times: int = 1) -> Any:
+        """Return the answer; what only reads may be asked several `times` within the deadline.
+
+        DDS drops an answer to who has only just been discovered.
+        """
+        for _ in range(times):
+            future = client.call_async(request)
+            self._executor.spin_until_future_complete(future, timeout_sec=self._answer_s / times)
+            if future.done():
+                return future.result()
             client.remove_pending_request(future)
-            raise ArmFaultError(
-                f"{client.srv_name}: no answer within {self._answer_s:.1f} s. Is the driver "
-                f"hanging? Read its log; restart it with the arm at rest."
-            )
-        return future.result()
+        raise ArmFaultError(
+            f"{client.srv_name}: no answer within {self._answer_s:.1f} s. Is the driver "
+            f"hanging? Read its log; restart it with the arm at rest."
+        )
 
     def info(self, cmd_type: str, name: str) -> Any:
         """Return RobotInfo of a group or a motor."""
         request = RobotInfo.Request(cmd_type=cmd_type, name=name)
-        return self._ask(self._clients[RobotInfo], request)
+        return self._ask(self._clients[RobotInfo], request, _READ_TIMES)
 
     def read(self, cmd_type: str, name: str, register: str) -> tuple[int, ...]:
         """Return a register, motor by motor; short when a motor did not answer."""
         request = RegisterValues.Request(cmd_type=cmd_type, name=name, reg=register)
-        return tuple(self._ask(self._get, request).values)
+        return tuple(self._ask(self._get, request, _READ_TIMES).values)
 
     def write(self, cmd_type: str, name: str, register: str, value: int) -> None:
         """Set a register; read it back to know."""

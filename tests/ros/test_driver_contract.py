@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
+from rclpy.client import Client
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from robot_agent.core import wx250s
 from robot_agent.core.errors import ArmFaultError
@@ -119,3 +121,28 @@ def _inspect(driver: ArmDriver) -> tuple[str, ...]:
 def test_without_a_driver_it_says_so_in_time(namespace: str) -> None:
     with pytest.raises(ArmFaultError, match=r"no such service within 0\.3 s\. Start the driver"):
         ServiceDriver("/nobody", start_s=0.3)
+
+
+def test_a_reading_whose_answer_was_lost_is_asked_for_again_and_a_write_never_is(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = ServiceDriver(namespace, answer_s=1.5)
+    sent = {"get": 0, "set": 0}
+
+    def losing(name: str, client: Client) -> None:
+        ask = client.call_async
+
+        def call_async(request: object) -> Future:
+            sent[name] += 1
+            return Future() if sent[name] == 1 else ask(request)
+
+        monkeypatch.setattr(client, "call_async", call_async)
+        monkeypatch.setattr(client, "remove_pending_request", lambda _: None)
+
+    losing("get", driver._get)
+    losing("set", driver._set)
+    assert len(driver.read("group", "arm", "Velocity_Limit")) >= 6
+    with pytest.raises(ArmFaultError, match=r"no answer within 1\.5 s"):
+        driver.write("single", "waist", "Profile_Velocity", 250)
+    assert sent == {"get": 2, "set": 1}
+    driver.close()
