@@ -13,6 +13,7 @@ from tests.architecture.source import PACKAGE, ROOT, dotted, files, modules
 
 _DOCUMENTS = (
     "README.md", "DECISIONS.md", "CONTRIBUTING.md", "CHANGELOG.md", "ros_ws/README.md",
+    *sorted(path for path in files() if path.startswith("doc/") and path.endswith(".md")),
 )  # fmt: skip
 _BINARY = (".safetensors", ".png", ".jpg", ".stl", ".mp4", ".npz", ".mcap", ".parquet", ".onnx")
 
