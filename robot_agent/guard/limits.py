@@ -30,6 +30,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "table_height_m": (-0.2, 0.3, "m"),
     "table_margin_m": (0.005, 0.2, "m"),
     "box_tolerance_m": (0.0005, 0.005, "m"),
+    "min_clearance_m": (0.005, 0.05, "m"),
     "max_jump_speed_radps": (0.5, 6.3, "rad/s"),
     "jump_margin_rad": (0.02, 0.2, "rad"),
     "max_zero_frames": (1, 5, "frames"),
@@ -101,6 +102,8 @@ class GuardConfig:
     """Height above the table that every body point keeps."""
     box_tolerance_m: float = 0.002
     """How far a solved body point may pass a face; covers the residual of the inverse."""
+    min_clearance_m: float = 0.01
+    """Gap that links keep from each other, from the base and from the table; see collision.py."""
     max_step_m: float = STEP_LIMIT_M
     """Largest component of a step's translation; longer ones keep their direction."""
     max_step_rad: float = STEP_LIMIT_RAD

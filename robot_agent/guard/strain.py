@@ -94,18 +94,6 @@ def has_left(config: GuardConfig, measured: "Measured") -> bool:
     return False
 
 
-def is_way_clear(config: GuardConfig, start_rad: FloatArray, goal_rad: FloatArray) -> bool:
-    """Return whether the straight way between joints (6,) [rad] keeps the body over the table.
-
-    Scripted moves go to home and to rest, both outside the policy's box; the table counts.
-    """
-    for share in np.linspace(0.0, 1.0, 41):
-        points = wx250s.body_points(start_rad + share * (goal_rad - start_rad))
-        if min(float(point[2]) for point in points.values()) < config.floor_m:
-            return False
-    return True
-
-
 def _lasts(since_ns: int | None, now_ns: int, limit_s: float) -> bool:
     return since_ns is not None and now_ns - since_ns >= to_ns(limit_s)
 

@@ -10,7 +10,13 @@ from robot_agent.core.types import Proposal, SafeAction
 from robot_agent.guard.contract import load_contract
 from robot_agent.guard.guard import step
 from robot_agent.guard.limits import GuardConfig, at_most_its_speed
-from robot_agent.guard.state import GuardInputs, Measured, ResetRequest, initial_state
+from robot_agent.guard.state import (
+    GuardInputs,
+    Measured,
+    OperatorInput,
+    ResetRequest,
+    initial_state,
+)
 from robot_agent.ros import arm_setup
 from robot_agent.sim.driver_faults import DriverFaults
 from robot_agent.sim.emulated_arm import PERIOD_S, EmulatedArm
@@ -74,6 +80,8 @@ class EmulatedRobot:
         self.action = np.array([0.0] * 6 + [1.0])
         self.proposal: Proposal | None = None
         self.command: SafeAction | None = None
+        self.asks_for_release = False
+        """Whether a person holds the deadman and tells the gripper to open."""
         self.heard: dict[str, float] = {}
         """Cause to the time [s] at which it was first present since `listen`."""
         self.peak_mps = 0.0
@@ -138,6 +146,7 @@ class EmulatedRobot:
             policy_alive_ns=now_ns,
             health=self.health,
             reset=request,
+            operator=self._person(now_ns),
         )
         self.command, self.state = step(self.config, self.state, now_ns, inputs)
         for cause in (*self.state.latched, *self.state.hold_causes, *self.state.notes):
@@ -145,6 +154,11 @@ class EmulatedRobot:
         if self.command is not None and self.faults.of("commands").kind != "off":
             self.arm.goal_rad = self.command.joints_rad.copy()
             self.arm.pwm = self.command.gripper_pwm
+
+    def _person(self, now_ns: int) -> OperatorInput | None:
+        if not self.asks_for_release:
+            return None
+        return OperatorInput(np.zeros(6), 1.0, deadman=True, stamp_ns=now_ns, source="gamepad")
 
     def _watch_speed(self) -> None:
         points = checker.points(self.arm.joints_rad[None])
