@@ -47,6 +47,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "max_non_finite": (1, 2, "in the window"),
     "max_huge": (1, 3, "in the window"),
     "max_following_rad": (0.05, 0.50, "rad"),
+    "max_lean_m": (0.01, 0.50, "m"),
     "effort_share": (0.2, 1.0, "of Bridge's caps"),
     "strain_s": (0.04, 0.2, "s"),
     "stale_s": (0.1, 0.5, "s"),
@@ -157,6 +158,11 @@ class GuardConfig:
     """A joint this far from where it should be by now has met something; see strain.py.
 
     Simulated arms lean on furniture with up to 0.3 rad; `on_arm.yaml` allows a real one half.
+    """
+    max_lean_m: float = 0.50
+    """A point of the arm this far from where it should be, for half a second, has met something.
+
+    Off in simulation, as above; `on_arm.yaml` asks for it.
     """
     effort_share: float = 1.0
     """Share of EFFORT_CAPS_MA that is allowed."""

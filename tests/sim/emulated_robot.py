@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from robot_agent.core import wx250s
+from robot_agent.core.config import load_config
 from robot_agent.core.types import Proposal, SafeAction
 from robot_agent.guard.contract import load_contract
 from robot_agent.guard.guard import step
@@ -18,12 +19,13 @@ from robot_agent.guard.state import (
     initial_state,
 )
 from robot_agent.ros import arm_setup
+from robot_agent.ros.guard_driver import ON_ARM_FILE
 from robot_agent.sim.driver_faults import DriverFaults
 from robot_agent.sim.emulated_arm import PERIOD_S, EmulatedArm
 from robot_agent.sim.servos import IDS, STATE_NAMES, Servos
 from tests.guard import checker
 
-ON_ARM = at_most_its_speed(GuardConfig(max_following_rad=0.15))
+ON_ARM = at_most_its_speed(load_config(GuardConfig, [ON_ARM_FILE]))
 POLL_S = 0.8
 """As `robot_agent.ros.driver_link` polls."""
 
