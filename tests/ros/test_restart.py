@@ -20,8 +20,6 @@ from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 from tests.ros.running import HERE, is_up, until
 from tests.ros.test_promotion import TASK, arm, run
 
-"""lifecycle_msgs/Transition."""
-
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
