@@ -10,6 +10,7 @@ from robot_agent.commands import (
     bench,
     calibrate,
     camera,
+    capture,
     demo,
     demos,
     doctor,
@@ -37,6 +38,7 @@ def parser() -> Parser:
     for group in (
         demo,
         agent,
+        capture,
         teleop,
         doctor,
         episodes,
