@@ -93,9 +93,20 @@ def draw_chunks(
 
 
 def soft_cross_entropy(
-    logits_BKAV: Tensor, actions_BKA: Tensor, centers_V: Tensor, softness: float
+    logits_BKAV: Tensor,
+    actions_BKA: Tensor,
+    centers_V: Tensor,
+    softness: float,
+    *,
+    weights_BK: Tensor | None = None,
 ) -> Tensor:
-    """Return cross-entropy against a Gaussian of width `softness` around each scaled action."""
+    """Return cross-entropy against a Gaussian of width `softness` around each scaled action.
+
+    With weights the mean is theirs: an action of weight 0 teaches nothing.
+    """
     distance = (actions_BKA.clamp(-1, 1)[..., None] - centers_V) / softness
     target = F.softmax(-0.5 * distance.square(), dim=-1)
-    return -(target * F.log_softmax(logits_BKAV, dim=-1)).sum(dim=-1).mean()
+    loss_BKA = -(target * F.log_softmax(logits_BKAV, dim=-1)).sum(dim=-1)
+    if weights_BK is None:
+        return loss_BKA.mean()
+    return (loss_BKA.mean(dim=-1) * weights_BK).sum() / weights_BK.sum()
