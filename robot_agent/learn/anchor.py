@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_agent.learn.data import Episodes
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import TinyPolicy
 
@@ -24,7 +25,7 @@ class Anchor:
 
     def divergence(self, policy: TinyPolicy, images_BCHW: Tensor, ids_B: Tensor) -> Tensor:
         """Return the mean Kullback-Leibler divergence of the tokens, base from policy [nat]."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             with torch.no_grad():
                 base = self._base(images_BCHW, ids_B).float()
             logits = policy(images_BCHW, ids_B).float()

@@ -19,6 +19,7 @@ from robot_agent.learn.anchor import Anchor
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.policy_training import recolor, soft_cross_entropy
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import resize_squashed, scale_actions, to_unit
 from robot_agent.models.tiny_policy import CHUNK, TinyPolicy, token_log_probs
 from robot_agent.models.tiny_vla import instruction_id
@@ -224,7 +225,7 @@ def _draw(
 
 def _imitation(policy: TinyPolicy, drawn: Corrections, config: CorrectionConfig) -> Tensor:
     """Return the cross-entropy of the operator's actions, those of others left out."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         logits = policy(drawn.images_BCHW, drawn.instructions_B).float()
     return soft_cross_entropy(
         logits,
@@ -241,7 +242,7 @@ def _blame(policy: TinyPolicy, drawn: Corrections) -> Tensor:
     Source: Welleck et al. 2019, Neural text generation with unlikelihood training, eq. 3,
     arXiv 1908.04319.
     """
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         logits = policy(drawn.images_BCHW, drawn.instructions_B).float()
     centers = policy.bin_centers()
     tokens = (drawn.chunks_BKA.clamp(-1, 1)[..., None] - centers).abs().argmin(dim=-1)
