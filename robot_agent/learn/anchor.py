@@ -18,7 +18,7 @@ from robot_agent.models.tiny_policy import TinyPolicy
 class Anchor:
     """A frozen copy of a policy, and pictures of scenes that must not be forgotten."""
 
-    def __init__(self, policy: TinyPolicy, old: Episodes, *, batch: int = 32) -> None:
+    def __init__(self, policy: TinyPolicy, old: Episodes, *, batch: int = 16) -> None:
         """Copy the weights as they are now; draw `batch` pictures of `old` at a time."""
         self._base = copy.deepcopy(policy).eval().requires_grad_(False)
         self._old, self._batch = old, batch

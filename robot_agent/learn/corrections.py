@@ -39,9 +39,9 @@ class CorrectionConfig:
     before: int = 5
     """How many steps before the takeover an imagined episode may begin, besides at it."""
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(steps=100, learning_rate=5e-4, warmup_steps=10)
+        default_factory=lambda: FitConfig(steps=80, learning_rate=5e-4, warmup_steps=10)
     )
-    batch: int = 48
+    batch: int = 32
     softness: float = 0.045
     """Width of the target around the operator's action, in units of [-1, 1]."""
     color: float = 0.1
