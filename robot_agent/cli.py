@@ -15,6 +15,7 @@ from robot_agent.commands import (
     doctor,
     episodes,
     evaluate,
+    run,
     scenes,
     teleop,
     training,
@@ -37,6 +38,7 @@ def parser() -> Parser:
     for group in (
         demo,
         agent,
+        run,
         teleop,
         doctor,
         episodes,
