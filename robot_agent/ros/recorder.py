@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from robot_agent_interfaces.msg import GuardState
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
@@ -14,7 +15,7 @@ from sensor_msgs.msg import Image, JointState
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import InputError, RobotAgentError, StaleObservationError
-from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros import convert, params, process, raw_messages, topics
 from robot_agent.ros.calibrations import seal_for
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
@@ -44,6 +45,12 @@ class RecorderConfig:
     )
     robot: str = setting("", "Name of the robot that calibrations must be of; empty for any.")
     camera_serial: str = setting("", "Serial number of the camera they must be of; empty for any.")
+    streams: bool = setting(
+        False, "Also keep every picture and joint reading of an episode, not only its steps'."
+    )
+    budget_gb: float = setting(
+        0.0, "No new episode begins when the store holds more [GB]; 0 sets no limit.", 0.0, 1e5
+    )
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
 
     def __post_init__(self) -> None:
@@ -65,11 +72,12 @@ class RecorderNode(Node):
         )
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
-        self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS)
-        self.create_subscription(
-            GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE
-        )
+        for kind, name, take, qos, is_raw in (
+            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
+            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
+            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
+        ):
+            self.create_subscription(kind, name, take, qos, raw=is_raw)
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
@@ -83,22 +91,28 @@ class RecorderNode(Node):
 
     # --- listening -------------------------------------------------------------------------------
 
-    def _on_image(self, message: Any) -> None:
+    def _on_image(self, message: bytes) -> None:
+        """Take a serialised picture: making an object of it costs as much as its JPEG."""
         try:
-            stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_image(convert.from_image(message), stamp_ns)
+            stamp_ns, image_hwc = raw_messages.stamp_of(message), raw_messages.image_of(message)
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
+        self._pairing.add_image(image_hwc, stamp_ns)
+        if self._config.streams:
+            self._recorder.add_stream_image(image_hwc, stamp_ns)
         self._recorder.flush(self._time.now_ns())
 
-    def _on_joints(self, message: Any) -> None:
+    def _on_joints(self, message: bytes) -> None:
         try:
-            joints, _, gripper = convert.joints_from(message)
-            stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_joints(joints, gripper, stamp_ns)
+            stamp_ns = raw_messages.stamp_of(message)
+            joints, _, gripper = convert.joints_from(deserialize_message(message, JointState))
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        self._pairing.add_joints(joints, gripper, stamp_ns)
+        if self._config.streams:
+            self._recorder.add_stream_joints(message, stamp_ns)
 
     def _on_guard(self, message: Any) -> None:
         accepted = Accepted(

@@ -11,7 +11,7 @@ from robot_agent.act.executor import PERIOD_NS
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.calibrate.records import Seal
 from robot_agent.core.errors import InputError, RobotAgentError
-from robot_agent.core.types import FloatArray, Observation, Step
+from robot_agent.core.types import FloatArray, ImageArray, Observation, Step
 from robot_agent.store.episode_format import EpisodeStart
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import EpisodeWriter
@@ -91,6 +91,29 @@ class StepRecorder:
                 return
             self._pending.append(accepted)
             self._last_ns, self._final = accepted.stamp_ns, None
+
+    def add_stream_image(self, image_hwc: ImageArray, stamp_ns: int) -> None:
+        """Keep a picture between the steps, while an episode is open; encoded outside the lock."""
+        writer = self._writer
+        if writer is not None and not self.problem:
+            self._add_stream(writer, stamp_ns, jpeg=writer.encode_stream(image_hwc))
+
+    def add_stream_joints(self, message: bytes, stamp_ns: int) -> None:
+        """Keep a serialised sensor_msgs/JointState, while an episode is open."""
+        writer = self._writer
+        if writer is not None and not self.problem:
+            self._add_stream(writer, stamp_ns, joints=message)
+
+    def _add_stream(
+        self, writer: EpisodeWriter, stamp_ns: int, *, jpeg: bytes = b"", joints: bytes = b""
+    ) -> None:
+        with self._lock:
+            if writer is not self._writer:
+                return  # it ended meanwhile
+            try:
+                writer.add_stream(stamp_ns, jpeg=jpeg, joints=joints)
+            except RobotAgentError as error:
+                self.problem = str(error)
 
     def flush(self, now_ns: int) -> None:
         """Write the steps whose pictures have come; called when pictures come."""

@@ -1,5 +1,6 @@
-"""`robot-agent run` at a terminal, with a real agent over DDS: what is seen, and that stop stops."""
+"""`robot-agent run` at a terminal, with a real agent over DDS: what is seen, and stop stops."""
 
+import contextlib
 import os
 import pty
 import re
@@ -56,7 +57,8 @@ def at_terminal(*words: str) -> Iterator[Terminal]:
         if terminal.child.poll() is None:
             terminal.child.kill()
         terminal.child.wait(10.0)
-        os.close(terminal.fd)
+        with contextlib.suppress(OSError):  # a test may have closed it
+            os.close(terminal.fd)
 
 
 DRAWER = ("--instruction", "open the drawer", "--max-steps", "300", "--no-record")
@@ -77,6 +79,7 @@ def test_stop_at_the_terminal_stops_the_arm_and_the_screen_says_so(client: Agent
 def test_a_terminal_that_goes_away_ends_the_episode(client: AgentClient):
     with at_terminal(*DRAWER) as terminal:
         until(lambda: client.policy_status.state == "running", 40.0, "the policy works")
+        os.close(terminal.fd)
         os.killpg(terminal.child.pid, signal.SIGHUP)
         until(lambda: client.policy_status.state == "idle", 10.0, "the episode ends")
         terminal.child.wait(20.0)
