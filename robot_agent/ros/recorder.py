@@ -22,12 +22,9 @@ from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
 from robot_agent.ros.params import setting
 from robot_agent.ros.process import in_thread
 from robot_agent.ros.step_recorder import Accepted, StepRecorder, action_of
-from robot_agent.store.durable import publish_folder, storage_errors, write_durably
-from robot_agent.store.episode_format import require_episode_id
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import RecordingConfig
-from robot_agent.store.images import encode_image
-from robot_agent.store.strict_json import canonical_json
+from robot_agent.store.start_frames import StartFrame, keep_start_frame
 
 _END_PATIENCE_NS = 700_000_000
 _MAX_CAPTURE_AGE_S = 1.0
@@ -180,21 +177,14 @@ class RecorderNode(Node):
             age_s = observation.age_s if observation is not None else float("inf")
             raise StaleObservationError("camera and joints", age_s, _MAX_CAPTURE_AGE_S)
         name = f"{wall_stamp()}-{observation.stamp_ns % 10**6:06d}"
-        final = Path(self._config.captures) / require_episode_id(scene) / name
-        staging = final.with_name(f".tmp-{name}")
-        facts = {
-            "schema": 1,
-            "scene": scene,
-            "instruction": instruction,
-            "joints_rad": observation.joints_rad.tolist(),
-            "gripper": observation.gripper,
-        }
-        with storage_errors("writing a start frame", staging):
-            staging.mkdir(parents=True)
-            write_durably(staging / "frame.png", encode_image(observation.image_hwc, "png", 0))
-            write_durably(staging / "frame.json", canonical_json(facts))
-            publish_folder(staging, final)
-        return final
+        frame = StartFrame(
+            scene=scene,
+            instruction=instruction,
+            image_hwc=observation.image_hwc,
+            joints_rad=observation.joints_rad,
+            gripper=observation.gripper,
+        )
+        return keep_start_frame(Path(self._config.captures), name, frame)
 
     def _report(self) -> Report:
         recorder = self._recorder
