@@ -12,7 +12,7 @@ from robot_agent_interfaces.msg import GuardState
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
 
-from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.observation import ObservationPairing, PairingConfig
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import InputError, RobotAgentError, StaleObservationError
 from robot_agent.ros import convert, params, process, raw_messages, topics
@@ -26,7 +26,9 @@ from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import RecordingConfig
 from robot_agent.store.start_frames import StartFrame, keep_start_frame
 
-_END_PATIENCE_NS = 700_000_000
+_END_PATIENCE_NS = 1_500_000_000
+_KEPT_PICTURES = 30
+"""A second of pictures: a recorder that is behind must still find the one of each action."""
 _MAX_CAPTURE_AGE_S = 1.0
 
 
@@ -63,7 +65,7 @@ class RecorderNode(Node):
         super().__init__("recorder")
         self._config = params.declare(self, RecorderConfig)
         self._time = ScaledClock(self._config.time_factor)
-        self._pairing = ObservationPairing()
+        self._pairing = ObservationPairing(PairingConfig(kept_pictures=_KEPT_PICTURES))
         store = EpisodeStore(
             Path(self._config.store), RecordingConfig(min_free_gb=self._config.min_free_gb)
         )
@@ -196,7 +198,9 @@ class RecorderNode(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end."""
-    return process.run(RecorderNode, arguments)
+    import os
+
+    return process.run(RecorderNode, arguments, hears_much=bool(os.environ.get("EV")))
 
 
 if __name__ == "__main__":

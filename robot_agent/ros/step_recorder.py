@@ -16,7 +16,7 @@ from robot_agent.store.episode_format import EpisodeStart
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import EpisodeWriter
 
-_PATIENCE_NS = 500_000_000
+_PATIENCE_NS = 1_000_000_000
 """How long a picture near an accepted action may take to come."""
 
 
@@ -123,14 +123,18 @@ class StepRecorder:
                     break
             end_ns = self._last_ns + PERIOD_NS
             is_last = self._last_ns and not self._pending and self._final is None
-            if is_last and self._pairing.newest_stamp_ns() >= end_ns:
+            newest_ns = min(self._pairing.newest_stamp_ns(), self._pairing.newest_joints_ns())
+            if is_last and newest_ns >= end_ns:
                 self._final = self._pairing.nearest(now_ns, end_ns)
 
     def _write_next(self, writer: EpisodeWriter, now_ns: int) -> bool:
         accepted = self._pending[0]
-        if self._pairing.newest_stamp_ns() < accepted.stamp_ns:
+        has_picture = self._pairing.newest_stamp_ns() >= accepted.stamp_ns
+        has_joints = self._pairing.newest_joints_ns() >= accepted.stamp_ns
+        if not (has_picture and has_joints):  # joints may wait behind pictures, and pictures late
             if now_ns - accepted.stamp_ns > _PATIENCE_NS:
-                self.problem = "no picture came with an accepted action; is the camera running?"
+                missing = "joint states came" if has_picture else "picture came"
+                self.problem = f"no {missing} with an accepted action; is its node running?"
             return False
         observation = self._pairing.nearest(now_ns, accepted.stamp_ns)
         if observation is None:

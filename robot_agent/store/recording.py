@@ -33,7 +33,7 @@ OPENING_NAME = "gripper_opening"
 """Extra name in JointState: the opening, 0 closed to 1 open."""
 ACTION_LABEL = "dx dy dz droll dpitch dyaw gripper"
 
-_TYPES = {
+TYPES = {
     IMAGE_TOPIC: "sensor_msgs/msg/CompressedImage",
     JOINTS_TOPIC: "sensor_msgs/msg/JointState",
     SENT_TOPIC: "std_msgs/msg/Float64MultiArray",
@@ -41,9 +41,9 @@ _TYPES = {
     STEP_TOPIC: "std_msgs/msg/String",
     START_TOPIC: "std_msgs/msg/String",
 }
-_STREAM_TYPES = {
-    STREAM_IMAGE_TOPIC: _TYPES[IMAGE_TOPIC],
-    STREAM_JOINTS_TOPIC: _TYPES[JOINTS_TOPIC],
+STREAM_TYPES = {
+    STREAM_IMAGE_TOPIC: TYPES[IMAGE_TOPIC],
+    STREAM_JOINTS_TOPIC: TYPES[JOINTS_TOPIC],
 }
 """Topics that a recording has only when something was written to them."""
 _MAX_RECORD_BYTES = 64 << 20
@@ -65,7 +65,7 @@ class RecordingWriter:
             name: self._writer.register_schema(name, "ros2msg", text.encode())
             for name, text in ros_messages.DEFINITIONS.items()
         }
-        self._channels = {topic: self._channel(topic, kind) for topic, kind in _TYPES.items()}
+        self._channels = {topic: self._channel(topic, kind) for topic, kind in TYPES.items()}
         self._write(START_TOPIC, 0, ros_messages.string(canonical_json(start).decode()))
         self._writer.flush()
 
@@ -111,7 +111,7 @@ class RecordingWriter:
 
     def _write(self, topic: str, stamp_ns: int, content: bytes) -> None:
         if topic not in self._channels:
-            self._channels[topic] = self._channel(topic, _STREAM_TYPES[topic])
+            self._channels[topic] = self._channel(topic, STREAM_TYPES[topic])
         self._writer.add_message(self._channels[topic], stamp_ns, content, stamp_ns)
 
 
