@@ -113,7 +113,7 @@ def _read(place: Path, info: EpisodeInfo) -> Trajectory | None:
         steps, (shape, width) = info.num_steps, (tuple(about["shape"]), int(about["proprio"]))
         frames: ImageArray = np.memmap(place / _FRAMES, np.uint8, "r", shape=shape)
         content = (place / _NUMBERS).read_bytes()
-        if [zlib.crc32(frames), zlib.crc32(content)] != about["crc32"]:
+        if [zlib.crc32(frames.data), zlib.crc32(content)] != about["crc32"]:
             return None
         numbers = np.frombuffer(content, "<f8").astype(np.float64)
         return Trajectory(

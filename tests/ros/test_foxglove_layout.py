@@ -1,6 +1,5 @@
 """The Foxglove layout that we ship names only topics and fields that there are."""
 
-import importlib
 import json
 import re
 from pathlib import Path
@@ -30,14 +29,9 @@ LIVE = {
 } | {topics.DIAGNOSTICS: DiagnosticArray}
 
 
-def message(kind: str) -> Any:
-    """Return the class of sensor_msgs/msg/Image and its kin."""
-    package, _, name = kind.partition("/msg/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
-
-
 EPISODE = {
-    topic: message(kind) for topic, kind in {**recording.TYPES, **recording.STREAM_TYPES}.items()
+    topic: message_type(kind)
+    for topic, kind in {**recording.TYPES, **recording.STREAM_TYPES}.items()
 }
 LENGTHS = {"proposed": 7, "sent": 7, "joint_target_rad": 6, "data": 7, "position": 7}
 
