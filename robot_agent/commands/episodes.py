@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_agent.commands import episodes_exchange, episodes_play
+from robot_agent.commands import episodes_exchange, episodes_keep, episodes_play
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -48,6 +48,7 @@ def register(commands: "Commands") -> None:
         add_json(parser)
     episodes_exchange.register(group)
     episodes_play.register(group)
+    episodes_keep.register(group)
 
 
 def _open(folder: Path) -> "EpisodeStore":

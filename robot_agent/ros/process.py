@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.experimental import EventsExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -32,13 +31,7 @@ class Closable(Protocol):
         """Stop the threads; called once, before the node is destroyed."""
 
 
-def run(
-    make: Callable[[], Any],
-    arguments: Sequence[str] | None = None,
-    *,
-    nice: int = 0,
-    hears_much: bool = False,
-) -> int:
+def run(make: Callable[[], Any], arguments: Sequence[str] | None = None, *, nice: int = 0) -> int:
     """Run the node that `make` returns until SIGINT or SIGTERM; return the exit status.
 
     A failure at the start is one line for the person who started it. An exception in a callback
@@ -47,9 +40,6 @@ def run(
 
     `nice` is for small processes with a control thread: every thread asks for this niceness, also
     those of the middleware and those that only hold the interpreter's lock while it waits.
-
-    `hears_much` takes the executor that is driven by events: the ordinary one builds its set of
-    what to wait for anew for every message, in Python.
     """
     environment.prepare()
     if nice:
@@ -62,7 +52,7 @@ def run(
         args=list(arguments) if arguments is not None else None,
         signal_handler_options=SignalHandlerOptions.NO,
     )
-    executor = EventsExecutor() if hears_much else SingleThreadedExecutor()
+    executor = SingleThreadedExecutor()
     node = None
     try:
         node = make()

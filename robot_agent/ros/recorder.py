@@ -19,6 +19,7 @@ from robot_agent.ros import convert, params, process, raw_messages, topics
 from robot_agent.ros.calibrations import seal_for
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
+from robot_agent.ros.ears import Ears
 from robot_agent.ros.params import setting
 from robot_agent.ros.process import in_thread
 from robot_agent.ros.step_recorder import Accepted, StepRecorder, action_of
@@ -67,26 +68,36 @@ class RecorderNode(Node):
         self._time = ScaledClock(self._config.time_factor)
         self._pairing = ObservationPairing(PairingConfig(kept_pictures=_KEPT_PICTURES))
         store = EpisodeStore(
-            Path(self._config.store), RecordingConfig(min_free_gb=self._config.min_free_gb)
+            Path(self._config.store),
+            RecordingConfig(
+                min_free_gb=self._config.min_free_gb, budget_gb=self._config.budget_gb
+            ),
         )
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
+        self._ears = Ears(self)
         for kind, name, take, qos, is_raw in (
             (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
             (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
             (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
         ):
-            self.create_subscription(kind, name, take, qos, raw=is_raw)
+            self._ears.hear(kind, name, take, qos, raw=is_raw)
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
         self.create_service(CaptureScene, topics.CAPTURE_SCENE, self._on_capture)
-        self.create_timer(0.1, lambda: self._recorder.flush(self._time.now_ns()))
+        self.create_timer(0.1, self._on_timer)
         self._diagnostics = Diagnostics(self, "recorder", self._report)
+        self._ears.start()
 
     def close(self) -> None:
         """Forget an open episode."""
+        self._ears.close()
         self._recorder.close()
+
+    def _on_timer(self) -> None:
+        self._ears.require_sound()
+        self._recorder.flush(self._time.now_ns())
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -198,9 +209,7 @@ class RecorderNode(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end."""
-    import os
-
-    return process.run(RecorderNode, arguments, hears_much=bool(os.environ.get("EV")))
+    return process.run(RecorderNode, arguments)
 
 
 if __name__ == "__main__":

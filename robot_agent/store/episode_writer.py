@@ -44,11 +44,14 @@ class RecordingConfig:
     """1 to 100, half chroma: of the pictures between the steps, where they are recorded."""
     min_free_gb: float = 1.0
     """Recording stops when less than this would stay free on the disk [GB]."""
+    budget_gb: float = 0.0
+    """No new episode begins while the store holds more [GB]; 0 sets no limit."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_range("jpeg_quality", self.jpeg_quality, 1, 100)
         require_range("stream_jpeg_quality", self.stream_jpeg_quality, 1, 100)
+        require_range("budget_gb", self.budget_gb, 0.0, 1e6, "GB")
         require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
 
     @property

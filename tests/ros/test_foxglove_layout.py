@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image, JointState
 
 from robot_agent.core.wx250s import JOINT_NAMES
 from robot_agent.ros import topics
+from robot_agent.ros.message_types import message_type
 from robot_agent.store import recording
 
 LAYOUT = json.loads(
