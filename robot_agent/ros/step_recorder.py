@@ -150,6 +150,7 @@ class StepRecorder:
                     weights_version=accepted.weights_version,
                     controller=accepted.controller,
                     changes=accepted.changes,
+                    accepted_ns=accepted.stamp_ns,
                 )
             )
         except RobotAgentError as error:

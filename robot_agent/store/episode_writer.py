@@ -114,6 +114,7 @@ class EpisodeWriter:
             "controller": step.controller,
             "weights_version": step.weights_version,
             "changes": list(step.changes),
+            "accepted_ns": step.accepted_ns,
         }
         with self._closing_on_error():
             self._recording.add_action(step.observation.stamp_ns, proposed, sent, who)

@@ -163,6 +163,8 @@ class Recording:
     """Who was in control, with which weights, and what the guard changed."""
     fault: str = ""
     """Why reading ended early; empty when the file is whole."""
+    lost_bytes: int = 0
+    """Bytes behind the last whole record that were read; 0 when the file is whole."""
 
     @property
     def num_steps(self) -> int:
@@ -181,11 +183,14 @@ def read_recording(content: bytes) -> Recording:
         JOINTS_TOPIC: lambda message, _: _take_joints(recording, message),
         IMAGE_TOPIC: lambda message, stamp_ns: _take_picture(recording, message, stamp_ns),
     }
+    file, whole = io.BytesIO(content), 0
     try:
-        for topic, message, stamp_ns in _messages(content, set(takers)):
+        for topic, message, stamp_ns in _messages(file, set(takers)):
             takers[topic](message, stamp_ns)
+            whole = file.tell()
     except _CUT_SHORT as error:
         recording.fault = f"{type(error).__name__}: {error}".rstrip(": ")
+        recording.lost_bytes = len(content) - whole
     return recording
 
 
@@ -198,6 +203,8 @@ def stamps_of(path: Path, topic: str) -> list[int]:
 
 def _take_joints(recording: Recording, message: Any) -> None:
     named = dict(zip(message.name, message.position, strict=True))
+    if not {*JOINT_NAMES, OPENING_NAME} <= set(named):
+        raise ValueError(f"joints are {sorted(named)}, not those of a wx250s: another arm's")
     recording.joints_rad.append(np.array([named[name] for name in JOINT_NAMES]))
     recording.gripper.append(float(named[OPENING_NAME]))
 
@@ -207,10 +214,8 @@ def _take_picture(recording: Recording, message: Any, stamp_ns: int) -> None:
     recording.stamps_ns.append(stamp_ns)
 
 
-def _messages(content: bytes, wanted: set[str]) -> Iterator[tuple[str, Any, int]]:
-    reader = StreamReader(
-        io.BytesIO(content), validate_crcs=True, record_size_limit=_MAX_RECORD_BYTES
-    )
+def _messages(file: io.BytesIO, wanted: set[str]) -> Iterator[tuple[str, Any, int]]:
+    reader = StreamReader(file, validate_crcs=True, record_size_limit=_MAX_RECORD_BYTES)
     factory = DecoderFactory()
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
