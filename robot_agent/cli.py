@@ -16,6 +16,7 @@ from robot_agent.commands import (
     doctor,
     episodes,
     evaluate,
+    run,
     scenes,
     teleop,
     training,
@@ -38,6 +39,7 @@ def parser() -> Parser:
     for group in (
         demo,
         agent,
+        run,
         capture,
         teleop,
         doctor,
