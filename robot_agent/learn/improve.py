@@ -4,6 +4,7 @@
 store they lie in, the networks it starts from, and the desk that turns weights into a release.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,7 @@ from robot_agent.core.types import Episode
 from robot_agent.learn.budget import Budget
 from robot_agent.learn.corrections import CorrectionConfig, is_corrected, without_corrections
 from robot_agent.learn.data import Episodes, episodes_from_store
+from robot_agent.learn.imagine import ImagineConfig
 from robot_agent.learn.journal import RoundRecord, RunFolder
 from robot_agent.learn.practice import PracticeConfig
 from robot_agent.learn.reality import replay
@@ -91,6 +93,12 @@ class Evidence:
     held_out_judge: ClassifierJudge
     episodes: Sequence[Episode]
     instructions: Sequence[str]
+    safe_horizon: int | None = None
+    """Imagined steps that agree with reality here, as the trust report says; None: no limit."""
+
+    def within_horizon(self, config: ImproveConfig) -> ImagineConfig:
+        """Return how to imagine in this scene: the configuration inside the safe horizon."""
+        return dataclasses.replace(config.practice.imagine, safe_horizon=self.safe_horizon)
 
 
 @dataclass(eq=False)
@@ -190,6 +198,7 @@ def _finetune(
         held_out_judge=ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS),
         episodes=episodes,
         instructions=tasks,
+        safe_horizon=trust.numbers.get("safe_horizon"),
     )
 
 

@@ -36,6 +36,8 @@ class RoundRecord:
     imitated: dict[str, float] = field(default_factory=dict)
     """Last metrics of the supervised steps on corrections; empty when there were none."""
     curve: list[dict[str, float]] = field(default_factory=list)
+    stopped: str = ""
+    """Why practice ended before its iterations."""
     imagined_before: dict[str, float] = field(default_factory=dict)
     """Closed-loop success in the finetuned imagination with the weights that ran the episodes."""
     imagined_after: dict[str, float] = field(default_factory=dict)

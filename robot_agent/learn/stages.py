@@ -1,5 +1,6 @@
 """The stages of a round that hold imagination against reality and learn in it."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from robot_agent.learn.corrections import corrections_of, imitate, takeover_star
 from robot_agent.learn.fit import Metrics
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.journal import RoundRecord
-from robot_agent.learn.practice import imagined_success, practise
+from robot_agent.learn.practice import Burst, Safeguards, imagined_success
 from robot_agent.learn.reality import (
     closed_loop_gaps,
     judged_outcomes,
@@ -70,7 +71,14 @@ def learn(
     anchor = Anchor(policy, slow.replay)
     record.imitated = _imitate(slow, config, record, evidence.episodes, anchor)
     if tasks:
-        _practise(slow, config, record, evidence, tasks)
+        guards = Safeguards(
+            anchor=anchor,
+            held_out_world=evidence.held_out_world,
+            held_out_judge=evidence.held_out_judge,
+            checkpoint=slow.run.folder / f"practice_{record.index}.safetensors",
+        )
+        starts = practice_starts(config, evidence, tasks)
+        _practise(slow, config, record, evidence, starts=starts, guards=guards)
         record.imagined_after = _promise(policy, evidence, config, starts_seed=record.index)
 
 
@@ -117,23 +125,27 @@ def _practise(
     config: "ImproveConfig",
     record: RoundRecord,
     evidence: "Evidence",
-    tasks: Sequence[str],
+    *,
+    starts: Sequence[Start],
+    guards: Safeguards,
 ) -> None:
     def on_iteration(step: int, total: int, metrics: dict[str, float]) -> None:
         text = f"imagined success {metrics['success']:.2f}, reward {metrics['reward']:.2f}"
         slow.budget.say("practise", record.index, step / total, text)
 
-    result = practise(
+    burst = Burst(
         slow.team.policy,
         evidence.worlds,
         evidence.judge,
-        practice_starts(config, evidence, tasks),
-        config.practice,
+        starts,
+        dataclasses.replace(config.practice, imagine=evidence.within_horizon(config)),
         seed=config.seed + 100 * record.index,
-        on_iteration=on_iteration,
-        is_over=slow.budget.is_over,
+        safeguards=guards,
     )
-    record.curve = result.curve
+    result = burst.run(on_iteration, slow.budget.is_over)
+    record.curve, record.stopped = result.curve, result.stopped
+    if result.stopped:
+        slow.budget.say("practise", record.index, 1.0, result.stopped)
     slow.run.save_clip(result.clip, f"imagined_{record.index}")
 
 
@@ -149,7 +161,7 @@ def _promise(
             world,
             evidence.judge,
             starts,
-            config.practice.imagine,
+            evidence.within_horizon(config),
             seed=starts_seed,
             repeats=2,
         )
