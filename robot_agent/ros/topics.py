@@ -61,6 +61,10 @@ def _reliable(depth: int, durability: DurabilityPolicy) -> QoSProfile:
 
 SENSOR: Final[Any] = qos_profile_sensor_data
 """Images: best effort, depth 5."""
+EVERY_PICTURE: Final = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=30, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""The recorder's side of SENSOR: a second of pictures may wait while it writes."""
 COMMAND: Final = _reliable(1, DurabilityPolicy.VOLATILE)
 """Proposals, operator and arm commands: only the newest counts."""
 JOINTS: Final = _reliable(10, DurabilityPolicy.VOLATILE)
