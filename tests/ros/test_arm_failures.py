@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from interbotix_xs_msgs.msg import JointSingleCommand
 from robot_agent_interfaces.msg import OperatorCommand
 
 from robot_agent.core.clock import SystemClock
@@ -149,19 +148,8 @@ def test_a_read_that_fails_now_and_then_stops_nothing(
     assert faults == []
 
 
-@pytest.fixture
-def pwm(client: AgentClient) -> Iterator[list[float]]:
-    """Every PWM that the guard gives the gripper."""
-    heard: list[float] = []
-    listener = client.node.create_subscription(
-        JointSingleCommand, "commands/joint_single", lambda one: heard.append(one.cmd), 50
-    )
-    yield heard
-    client.node.destroy_subscription(listener)
-
-
 def test_a_jammed_gripper_is_let_loose_in_time(
-    client: AgentClient, driving: Driving, witness: Witness, pwm: list[float]
+    client: AgentClient, driving: Driving, witness: Witness
 ) -> None:
     client.calls.call("sim/inject", component="gripper", kind="stuck")
     driving.action = list(CLOSE)
@@ -169,7 +157,7 @@ def test_a_jammed_gripper_is_let_loose_in_time(
     until(lambda: witness.first("gripper_overload", planted_ns), 5.0, "gripper_overload")
     took_s = (witness.first("gripper_overload", planted_ns) - planted_ns) * 1e-9
     _LOG.info("A11 gripper stuck: gripper_overload after %.3f s", took_s)
-    until(lambda: pwm and pwm[-1] == 0.0, 1.0, "a loose gripper")
+    until(lambda: witness.pwm and witness.pwm[-1] == 0.0, 1.0, "a loose gripper")
     is_latched = any(state.latched for _, state in witness.states)
     faults = witness.faults()
     driving.action = list(STILL)
@@ -180,14 +168,14 @@ def test_a_jammed_gripper_is_let_loose_in_time(
 
 
 def test_a_held_object_is_no_jam_and_its_loss_is_told(
-    client: AgentClient, driving: Driving, witness: Witness, pwm: list[float]
+    client: AgentClient, driving: Driving, witness: Witness
 ) -> None:
     client.calls.call("sim/inject", component="object", kind="wrong", argument=0.022)
     driving.action = list(CLOSE)
     began_ns = witness.now_ns()
     until(lambda: witness.now_ns() - began_ns > 3e9, 4.0, "a grip of three seconds")
     assert witness.first("gripper_overload", began_ns) is None
-    assert -250.0 < pwm[-1] < -60.0, "eased, and still holding"
+    assert -250.0 < witness.pwm[-1] < -60.0, "eased, and still holding"
     lost_ns = witness.now_ns()
     client.calls.call("sim/inject", component="object", kind="ok")
     until(lambda: witness.first("object_dropped", lost_ns), 3.0, "object_dropped")
