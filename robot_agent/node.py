@@ -64,8 +64,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
 def _policy(words: Sequence[str]) -> int:
     from robot_agent.compose import ensure_releases, load_policy
+    from robot_agent.release.weights import ReleaseWeights
     from robot_agent.ros import policy
-    from robot_agent.ros.weights import ReleaseWeights
 
     def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
         ensure_releases(releases, shipped)  # a first start, by `ros2 launch`, has none

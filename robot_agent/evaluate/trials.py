@@ -47,8 +47,11 @@ def run_trial(
     *,
     max_steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
+    is_recalled: Callable[[], bool] = lambda: False,
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
+
+    A chunk ends early when its weights are recalled.
 
     The start state follows from `seed` and task alone, so that two policies meet the same one. A
     trial lasts `max_steps`, by default the task's, unless the guard latches a stop, or the task
@@ -75,7 +78,7 @@ def run_trial(
             is_solved = robot.world.success(task.name)
             solved_at = (solved_at or steps) if is_solved else 0
             held = held + 1 if task.ends_at_success and is_solved else 0
-            if guard.state.latched or held >= _HELD_STEPS:
+            if guard.state.latched or held >= _HELD_STEPS or is_recalled():
                 break
     if solved_at and not task.ends_at_success:
         steps = solved_at
