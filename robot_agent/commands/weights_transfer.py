@@ -1,4 +1,4 @@
-"""`weights diff|gc|export|import|gate|veto|keys`: what changes in a registry, and between two."""
+"""`weights diff|gc|export|import|gate|veto|keys|trust-clock`: change a registry, compare, move."""
 
 import argparse
 import dataclasses
@@ -50,7 +50,11 @@ def register(group: "Commands") -> None:
     )
     keys.add_argument("--role", choices=("trainer", "operator"), default="trainer")
     keys.add_argument("--retire", action="append", default=[], metavar="ID", help="key to retire")
-    for parser in (diff, gc, out, take, gate, veto, keys):
+    clock = add_command(
+        group, "trust-clock", "believe the clock again after it ran ahead", _trust_clock
+    )
+    clock.add_argument("--reason", required=True, help="why; it is kept in the journal")
+    for parser in (diff, gc, out, take, gate, veto, keys, clock):
         add_releases(parser)
         add_json(parser)
 
@@ -168,6 +172,22 @@ def _veto(arguments: argparse.Namespace) -> int:
         {"label": arguments.label, "current": current, "reason": arguments.reason},
         as_json=arguments.json,
         tables=[f"{arguments.label} is rejected; {current} is current"],
+    )
+    return 0
+
+
+def _trust_clock(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.lineage import clock
+
+    registry = open_registry(arguments.releases)
+    before = clock(registry.releases())
+    registry.trust_clock(f"{arguments.reason}, said {getpass.getuser()}")
+    after = clock(registry.releases())
+    show(
+        "weights trust-clock",
+        {"before": before, "after": after, "reason": arguments.reason},
+        as_json=arguments.json,
+        tables=[f"releases are judged at {after} (UTC), before: {before}"],
     )
     return 0
 

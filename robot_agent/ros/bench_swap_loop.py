@@ -167,7 +167,7 @@ class _Loop:
             old[:] = new
 
     def run(self) -> dict[str, Any]:
-        """Run both and return the counts of this side."""
+        """Run both; return how late each tick was, and how long each swap took."""
         period_ns = round(1e9 / self._settings["rate_hz"])
         errors: list[BaseException] = []
         ticker = Ticker(
@@ -189,7 +189,15 @@ class _Loop:
                 road.close()
         if errors:
             raise errors[0]
-        return self._results(period_ns, ticker.skipped)
+        return {
+            "late_ns": self._late_ns,
+            "skipped": ticker.skipped,
+            "swaps": len(self._swap_ns),
+            "swap_ns": self._swap_ns,
+            "work_ns": self._work_ns,
+            "nice": self._nice,
+            "fifo": self._is_fifo,
+        }
 
     def _guarded(self, errors: list[BaseException]) -> None:
         try:
@@ -197,25 +205,6 @@ class _Loop:
         except Exception as error:  # noqa: BLE001 - reported by the main thread
             errors.append(error)
             self._is_done.set()
-
-    def _results(self, period_ns: int, skipped: int) -> dict[str, Any]:
-        late_ms = np.array(self._late_ns) * 1e-6
-        p50, p99, p999 = (float(p) for p in np.percentile(late_ms, [50, 99, 99.9]))
-        return {
-            "swaps": len(self._swap_ns),
-            "ticks": len(late_ms),
-            "missed": int((late_ms * 1e6 >= period_ns).sum()) + skipped,
-            "late_ms": {"p50": p50, "p99": p99, "p999": p999, "max": float(late_ms.max())},
-            "seen_to_active_ms": _percentiles(self._swap_ns),
-            "work_ms": _percentiles(self._work_ns),
-            "nice": self._nice,
-            "fifo": self._is_fifo,
-        }
-
-
-def _percentiles(times_ns: list[int]) -> dict[str, float]:
-    times_ms = np.array(times_ns or [0]) * 1e-6
-    return {f"p{p}": float(np.percentile(times_ms, p)) for p in (50, 99)}
 
 
 def _main(folder: Path, shared: Path, settings: dict[str, Any]) -> None:
