@@ -11,8 +11,8 @@ from robot_agent_interfaces.action import RunTask
 from robot_agent_interfaces.msg import ActionProposal, GuardState, PolicyStatus
 from sensor_msgs.msg import Image, JointState
 
-from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.policy_needs import RobotOffer, require_fit
@@ -23,6 +23,7 @@ from robot_agent.release.road import Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from robot_agent.ros.inference_thread import PatienceConfig
 from robot_agent.ros.judgements import Judgements
 from robot_agent.ros.policy_config import PolicyConfig
 from robot_agent.ros.policy_message import policy_message
@@ -96,7 +97,8 @@ class PolicyNode(LifecycleNode):
             self._time,
             RunnerConfig(
                 max_image_age_s=self._config.max_image_age_s,
-                max_inference_s=self._config.max_inference_s,
+                patience=PatienceConfig(max_inference_s=self._config.max_inference_s),
+                execution=self._config.executing(),
             ),
             send=self._propose,
             heartbeat=self._publish_status,
@@ -266,6 +268,8 @@ class PolicyNode(LifecycleNode):
             "active": runner.slot.status().active,
             "chunks": runner.status.chunks,
             "starved_ticks": runner.status.starved_ticks,
+            "dropped_actions": runner.status.dropped_actions,
+            "execution": self._config.execution,
             "late_steps": runner.status.late_steps,
             "inference_ms": runner.status.inference_ms,
             "dropped_pairs": self._pairing.dropped,

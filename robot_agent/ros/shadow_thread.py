@@ -4,7 +4,7 @@ import os
 import threading
 from dataclasses import dataclass
 
-from robot_agent.act.loop import EpisodeTask
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Chunk, Observation
