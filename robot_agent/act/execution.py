@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_agent.core.bridge_action import STEP_LIMIT_M, STEP_LIMIT_RAD
 from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray
 
@@ -13,6 +14,7 @@ MODES = ("synchronous", "asynchronous", "real_time_chunking", "temporal_ensembli
 GRIPPER = 6
 """Index of the gripper in an action."""
 _OPEN = 0.5
+_STEP = np.array([STEP_LIMIT_M] * 3 + [STEP_LIMIT_RAD] * 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class ExecutionConfig:
     """An inference begins when fewer actions than this are left; of no account in synchronous."""
     horizon: int = 0
     """Actions of a chunk that are used at most; 0 uses all."""
+    catches_up: bool = False
+    """Whether a late chunk's first actions lead to where its dropped ones would have led."""
     decay: float = 0.01
     """Weight of the i-th oldest prediction of a step is exp(-decay i); of temporal_ensembling."""
 
@@ -51,6 +55,27 @@ class ExecutionConfig:
     def is_synchronous(self) -> bool:
         """Whether the arm holds while the policy thinks."""
         return self.mode == "synchronous"
+
+
+def caught_up(actions: FloatArray, late: int, executed: FloatArray) -> FloatArray:
+    """Return a late chunk's actions such that the arm comes to where the chunk wants it.
+
+    Actions are relative moves, so those that were executed while the chunk was made have led
+    elsewhere than the chunk's own, which are dropped. The difference is made up for by the next
+    actions, each of them inside the Box of one step.
+
+    Args:
+        actions: Bridge actions (K, 7) of the chunk.
+        late: How many of them are dropped.
+        executed: Bridge actions (late, 7) that were executed in their stead.
+    """
+    made = actions.copy()
+    rest = actions[:late, :GRIPPER].sum(axis=0) - executed[:, :GRIPPER].sum(axis=0)
+    for index in range(late, len(made)):
+        wanted = made[index, :GRIPPER] + rest
+        made[index, :GRIPPER] = np.clip(wanted, -_STEP, _STEP)
+        rest = wanted - made[index, :GRIPPER]
+    return made
 
 
 def fade(index: int, overlap: int) -> float:

@@ -43,7 +43,7 @@ def run_episode(
     """
 
     def is_over() -> bool:
-        return planner.is_cut or is_cancelled()
+        return planner.must_cut() or is_cancelled()
 
     planner.begin(task)
     steps = 0

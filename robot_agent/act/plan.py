@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_agent.act.execution import ExecutionConfig, fade, mix
+from robot_agent.act.execution import ExecutionConfig, caught_up, fade, mix
 from robot_agent.core.types import ACTION_DIM, Chunk, FloatArray
 
 _REMEMBERED = 32
@@ -78,6 +78,8 @@ class Plan:
         actions = chunk.actions[: self._config.horizon or None]
         late = min(self.next_step - step, len(actions))
         self.dropped += late
+        if self._config.catches_up and late and late <= len(self._done):
+            actions = caught_up(actions, late, np.array(list(self._done)[-late:]))
         before = self._ahead if continues else {}
         overlap = min(len(before), len(actions) - late)
         self._ahead = {}

@@ -96,7 +96,18 @@ class Planner:
         config: ExecutionConfig | None = None,
         is_operated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Plan with the weights of `slot` in the mode of `config`."""
+        """Plan with the weights of `slot` in the mode of `config`.
+
+        Args:
+            eyes: What is seen.
+            slot: What thinks.
+            inference: Where it thinks.
+            times: When steps end.
+            clock: Time.
+            numbering: Numbers of chunks and proposals.
+            config: Mode.
+            is_operated: Says once or more often that an operator acts, or acted since last asked.
+        """
         self._eyes, self._slot, self._inference, self._times = eyes, slot, inference, times
         self._clock, self._numbering, self._is_operated = clock, numbering, is_operated
         self._config = config or ExecutionConfig()
@@ -111,14 +122,14 @@ class Planner:
         self._told: _Source | None = None
 
     @property
+    def asked(self) -> str:
+        """The instruction that the inference under way follows."""
+        return self._told[1] if self._told is not None else self.instruction
+
+    @property
     def dropped(self) -> int:
         """Actions that came after their step, since the beginning."""
         return self._plan.dropped
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the step under way must end: its weights are recalled, or an operator acts."""
-        return self._slot.is_recalled or self._is_operated()
 
     @property
     def is_starved(self) -> bool:
@@ -145,15 +156,25 @@ class Planner:
         self._forget()
         self._is_under_way = False
 
-    def next(self) -> Proposal | None:
-        """Return the action of the next step, or None while there is none."""
+    def must_cut(self) -> bool:
+        """Return whether the step under way must end, and forget what is planned if so.
+
+        It must when an operator acts, or when the weights behind the plan are recalled.
+        """
         if self._is_operated():
             self.cut()
-            return None
+            return True
         if self._slot.is_recalled and self._source is not None:
             self._forget()
+            return True
+        return False
+
+    def next(self) -> Proposal | None:
+        """Return the action of the next step, or None while there is none."""
+        if self.must_cut():
+            return None
         self.refresh()
-        planned = self._plan.pop()
+        planned = None if self.must_cut() else self._plan.pop()
         if planned is None:
             return None
         self._is_under_way = True

@@ -12,7 +12,7 @@ from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
 
-_HELD_STEPS = 2
+HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
@@ -63,7 +63,7 @@ def run_trial(
     policy.reset(instruction, seed)
     steps = held = events = solved_at = 0
     guard = robot.guard
-    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
+    while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
         chunk = policy.act(robot.observe())
         for action in chunk.actions[: max_steps - steps]:
             before = robot.observe() if on_step is not None else None
@@ -75,7 +75,7 @@ def run_trial(
             is_solved = robot.world.success(task.name)
             solved_at = (solved_at or steps) if is_solved else 0
             held = held + 1 if task.ends_at_success and is_solved else 0
-            if guard.state.latched or held >= _HELD_STEPS:
+            if guard.state.latched or held >= HELD_STEPS:
                 break
     if solved_at and not task.ends_at_success:
         steps = solved_at

@@ -78,6 +78,15 @@ class GuardSession:
             stamp_ns=now_ns,
             deadline_ns=now_ns + to_ns(STEP_S),
         )
+        return self._run(proposal, now_ns, move)
+
+    def hold(self, now_ns: int, move: Callable[[SafeAction], Measured]) -> int:
+        """Run ten ticks in which the policy lives and proposes nothing; return the time after."""
+        return self._run(None, now_ns, move)
+
+    def _run(
+        self, proposal: Proposal | None, now_ns: int, move: Callable[[SafeAction], Measured]
+    ) -> int:
         measured = self.state.measured
         for _ in range(TICKS_PER_STEP):
             inputs = GuardInputs(measured=measured, proposal=proposal, policy_alive_ns=now_ns)

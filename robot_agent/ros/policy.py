@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from robot_agent_interfaces.action import RunTask
 from robot_agent_interfaces.msg import ActionProposal, GuardState, PolicyStatus
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.planner import EpisodeTask
@@ -54,6 +55,7 @@ class PolicyNode(LifecycleNode):
         self._shadow: ShadowThread | None = None
         self._is_active, self._trouble = False, ""
         self._guard: Any = None
+        self._operated = self._operated_seen = 0
         self._proposals = self.create_publisher(ActionProposal, topics.PROPOSAL, topics.COMMAND)
         self._status = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, topics.STATUS)
         self._listen()
@@ -74,6 +76,7 @@ class PolicyNode(LifecycleNode):
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
+        self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, topics.COMMAND)
 
     # --- lifecycle -------------------------------------------------------------------------------
 
@@ -173,6 +176,14 @@ class PolicyNode(LifecycleNode):
         if self._weights is not None:
             self._weights.hear_guard(message)  # before the episode sees it and ends
         self._guard = message
+        self._operated += message.controller == "operator"
+
+    def _on_instruction(self, message: Any) -> None:
+        try:
+            if self._runner is not None:
+                self._runner.instruct(message.data)
+        except InputError as error:
+            self.get_logger().error(str(error))
 
     # --- run_task --------------------------------------------------------------------------------
 
@@ -228,8 +239,10 @@ class PolicyNode(LifecycleNode):
         return bool(goal.is_cancel_requested or not self._is_active or self._judgements.event)
 
     def _is_operated(self) -> bool:
-        guard = self._guard
-        return guard is not None and guard.controller == "operator"
+        """Return whether an operator acts, or has acted since this was last asked."""
+        guard, operated = self._guard, self._operated
+        has_acted, self._operated_seen = operated != self._operated_seen, operated
+        return has_acted or (guard is not None and guard.controller == "operator")
 
     def _why_not(self) -> str:
         """Return why the arm cannot be moved, or an empty text."""

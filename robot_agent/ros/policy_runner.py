@@ -50,6 +50,9 @@ class Witness(Protocol):
     def begin_episode(self, task: EpisodeTask) -> None:
         """Take note before the first boundary; may change which weights act."""
 
+    def instruct(self, instruction: str) -> None:
+        """Take note before the first inference that follows another instruction."""
+
     def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
         """Take note of an inference; must not wait."""
 
@@ -83,7 +86,7 @@ class PolicyRunner:
         self._steps = StepExecutor(clock, self._dispatch, self._beat, self._wait)
         self._planner = self._make_planner()
         self._lock = threading.Lock()
-        self._begin_ns = 0
+        self._begin_ns, self._witnessed = 0, ""
 
     def _make_planner(self) -> Planner:
         return Planner(
@@ -165,6 +168,7 @@ class PolicyRunner:
 
     def _begin(self, task: EpisodeTask) -> None:
         self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
+        self._witnessed = task.instruction
         self._witness.begin_episode(task)
         self._pairing.clear()  # what was seen before the episode does not count in it
 
@@ -208,6 +212,9 @@ class PolicyRunner:
 
     def _heard(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
         """Take note of an inference."""
+        if self._planner.asked != self._witnessed:
+            self._witnessed = self._planner.asked
+            self._witness.instruct(self._witnessed)
         self._witness.saw(observation, chunk, seconds)
         self.status.inference_ms = seconds * 1e3
         self.status.chunks += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from robot_agent_interfaces.msg import GuardState
+from robot_agent_interfaces.msg import GuardState, PolicyStatus
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
 
@@ -70,6 +70,9 @@ class RecorderNode(Node):
         self.create_subscription(
             GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE
         )
+        self.create_subscription(
+            PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS
+        )
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
@@ -110,6 +113,9 @@ class RecorderNode(Node):
             changes=tuple(message.changes),
         )
         self._recorder.on_guard(int(message.accepted), accepted)
+
+    def _on_policy(self, message: Any) -> None:
+        self._recorder.hear_instruction(str(message.instruction))
 
     # --- services --------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class SimRobot:
         )
         return np.array(self.guard.state.sent)
 
+    def hold(self) -> None:
+        """Let 200 ms pass in which nothing is proposed."""
+        self._now_ns = self.guard.hold(self._now_ns, self._move)
+
     def _move(self, command: SafeAction) -> Measured:
         self.world.tick(command.joints_rad, command.gripper_pwm)
         if self.on_tick is not None:

@@ -44,6 +44,9 @@ class Alone:
     def begin_episode(self, task: EpisodeTask) -> None:
         pass
 
+    def instruct(self, instruction: str) -> None:
+        pass
+
     def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
         pass
 
