@@ -38,7 +38,7 @@ class ExecutionConfig:
     """An inference begins when fewer actions than this are left; of no account in synchronous."""
     horizon: int = 0
     """Actions of a chunk that are used at most; 0 uses all."""
-    catches_up: bool = False
+    catches_up: bool = True
     """Whether a late chunk's first actions lead to where its dropped ones would have led."""
     decay: float = 0.01
     """Weight of the i-th oldest prediction of a step is exp(-decay i); of temporal_ensembling."""

@@ -96,18 +96,7 @@ class Planner:
         config: ExecutionConfig | None = None,
         is_operated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Plan with the weights of `slot` in the mode of `config`.
-
-        Args:
-            eyes: What is seen.
-            slot: What thinks.
-            inference: Where it thinks.
-            times: When steps end.
-            clock: Time.
-            numbering: Numbers of chunks and proposals.
-            config: Mode.
-            is_operated: Says once or more often that an operator acts, or acted since last asked.
-        """
+        """`is_operated` says whether an operator acts, or has acted since it was last asked."""
         self._eyes, self._slot, self._inference, self._times = eyes, slot, inference, times
         self._clock, self._numbering, self._is_operated = clock, numbering, is_operated
         self._config = config or ExecutionConfig()
@@ -115,11 +104,7 @@ class Planner:
         self._latencies_ns: deque[int] = deque([0], maxlen=_LATENCIES)
         self._request: _Request | None = None
         self._source: _Source | None = None  # of what is planned
-        self._seed = self._fresh_ns = 0
-        self._seen_step = _NEVER
-        self._is_under_way = False
-        self._wish = self._refused = self.instruction = self.refusal = ""
-        self._told: _Source | None = None
+        self.begin(EpisodeTask(instruction="none"))
 
     @property
     def asked(self) -> str:
@@ -139,9 +124,12 @@ class Planner:
     def begin(self, task: EpisodeTask) -> None:
         """Begin an episode: only what is seen from now on counts."""
         self.cut()
-        self._seed, self._told = task.seed, None
+        self._seed = task.seed
+        self._told: _Source | None = None
         self._wish = self.instruction = task.instruction
-        self._refused = self.refusal = ""
+        self._refused = ""
+        self.refusal = ""
+        """Why the newest instruction was refused, or empty."""
 
     def instruct(self, instruction: str) -> None:
         """Change the instruction with the next chunk; `refusal` says why when weights refuse it.

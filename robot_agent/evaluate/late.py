@@ -23,7 +23,7 @@ from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, Chunk, Observation, P
 from robot_agent.evaluate.trials import HELD_STEPS, Trial
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
-from robot_agent.sim.tasks import find_task
+from robot_agent.sim.tasks import Task, find_task
 
 Move = Callable[[Proposal | None], None]
 """Lets 200 ms pass with an action, or without one."""
@@ -196,6 +196,34 @@ class _RobotEyes:
         return replace(self._robot.observe(), stamp_ns=now_ns)
 
 
+class _Course:
+    """Moves the robot and watches the task, as `run_trial` does."""
+
+    def __init__(self, robot: SimRobot, task: Task) -> None:
+        self._robot, self._task = robot, task
+        self._held = self._solved_at = 0
+
+    @property
+    def solved_at(self) -> int:
+        """Step since which the task is solved, where that does not end the trial; else 0."""
+        return 0 if self._task.ends_at_success else self._solved_at
+
+    def move(self, proposal: Proposal | None) -> None:
+        if proposal is None:
+            self._robot.hold()
+        else:
+            self._robot.execute(proposal.action, proposal.weights_version)
+
+    def on_step(self, step: int, proposal: Proposal) -> None:
+        del proposal
+        is_solved = self._robot.world.success(self._task.name)
+        self._solved_at = (self._solved_at or step) if is_solved else 0
+        self._held = self._held + 1 if self._task.ends_at_success and is_solved else 0
+
+    def is_over(self) -> bool:
+        return bool(self._robot.guard.state.latched) or self._held >= HELD_STEPS
+
+
 @dataclass(frozen=True)
 class LateTrial:
     """A trial and how often it starved."""
@@ -224,23 +252,9 @@ def run_late_trial(
     """
     task = find_task(scene.cell, instruction)
     robot.reset(seed, task.name, scene)
+    course = _Course(robot, task)
     clock = FakeClock(PERIOD_NS)
-    held = solved_at = 0
-
-    def move(proposal: Proposal | None) -> None:
-        if proposal is None:
-            robot.hold()
-        else:
-            robot.execute(proposal.action, proposal.weights_version)
-
-    def on_step(step: int, proposal: Proposal) -> None:
-        nonlocal held, solved_at
-        del proposal
-        is_solved = robot.world.success(task.name)
-        solved_at = (solved_at or step) if is_solved else 0
-        held = held + 1 if task.ends_at_success and is_solved else 0
-
-    driver = TickDriver(clock, move)
+    driver = TickDriver(clock, course.move)
     planner = Planner(
         _RobotEyes(robot, clock),
         PolicySlot(policy),
@@ -254,11 +268,10 @@ def run_late_trial(
         planner,
         driver,
         EpisodeTask(instruction=instruction, seed=seed, max_steps=task.max_steps),
-        is_cancelled=lambda: bool(robot.guard.state.latched) or held >= HELD_STEPS,
-        on_step=on_step,
+        is_cancelled=course.is_over,
+        on_step=course.on_step,
     )
-    if solved_at and not task.ends_at_success:
-        steps = solved_at
     reason = ", ".join(robot.guard.state.latched)
-    trial = Trial(instruction, seed, robot.world.success(task.name), steps, 0, reason)
+    is_solved = robot.world.success(task.name)
+    trial = Trial(instruction, seed, is_solved, course.solved_at or steps, 0, reason)
     return LateTrial(trial, driver.ticks, driver.starved_ticks)

@@ -55,7 +55,6 @@ class PolicyNode(LifecycleNode):
         self._shadow: ShadowThread | None = None
         self._is_active, self._trouble = False, ""
         self._guard: Any = None
-        self._operated = self._operated_seen = 0
         self._proposals = self.create_publisher(ActionProposal, topics.PROPOSAL, topics.COMMAND)
         self._status = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, topics.STATUS)
         self._listen()
@@ -72,6 +71,7 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:
+        self._operated = self._operated_seen = 0  # states of the guard in which an operator acts
         self._judgements = Judgements(self)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)

@@ -96,6 +96,7 @@ class World:
             numbering=Numbering(self.clock.now_ns()),
             config=ExecutionConfig(
                 mode=self.mode,
+                catches_up=False,  # it would change the numbers that actions tell
                 refill=self._rng.randint(1, 9),
                 horizon=self._rng.choice([0, 0, 0, 1, 3]),
             ),

@@ -21,7 +21,8 @@ def executed(plan: Plan, count: int) -> list[float]:
 
 
 def planned(mode: str, **settings: float) -> Plan:
-    return Plan(ExecutionConfig(mode=mode, **settings))
+    """A plan of plain numbers: actions that catch up would be others than their chunk's."""
+    return Plan(ExecutionConfig(mode=mode, catches_up=False, **settings))
 
 
 def test_actions_whose_step_has_passed_are_dropped_and_counted() -> None:

@@ -10,6 +10,7 @@ from robot_agent.act.executor import HoldCount
 from robot_agent.act.plan import Plan, Planned
 from robot_agent.act.planner import Planner
 from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.core.errors import InputError
 from robot_agent.core.types import Chunk
 from tests.act.interleaving import World, run_world
 
@@ -28,11 +29,11 @@ def run_seeds(count: int) -> Counter[str]:
     return found
 
 
-def test_a_thousand_interleavings_break_nothing() -> None:
-    found = run_seeds(1_000)
-    assert found["executed"] > 5_000
+def test_hundreds_of_interleavings_break_nothing() -> None:
+    found = run_seeds(400)
+    assert found["executed"] > 2_000
     rare = ("starved", "cut", "dropped", "changes", "refused")
-    assert all(found[what] > 100 for what in rare), found
+    assert all(found[what] > 50 for what in rare), found
 
 
 @pytest.mark.slow
@@ -116,8 +117,8 @@ def test_planted_faults_are_found(
     kind: type, name: str, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kind, name, fault)
-    with pytest.raises(AssertionError):
-        run_seeds(1_000)
+    with pytest.raises((AssertionError, InputError)):
+        run_seeds(500)
 
 
 def test_a_camera_whose_latency_is_not_compensated_is_found(

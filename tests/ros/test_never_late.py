@@ -10,7 +10,6 @@ from robot_agent_interfaces.msg import ActionProposal
 from std_msgs.msg import String
 
 from robot_agent.act.execution import MODES
-from robot_agent.ros.calls import ACTIVATE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions
 from robot_agent.ros.up import Agent
@@ -39,13 +38,11 @@ def late_agent(
     )
     nodes = with_stub(options, leave_out=("adaptation",))
     with Agent(options, nodes, domain_id=ros_domain_id) as running:
-        assert running.client is not None
-        running.client.calls.change_state("policy", ACTIVATE)
         yield running
 
 
 def test_a_late_policy_is_never_late(late_agent: Agent, request: pytest.FixtureRequest) -> None:
-    """Steps, versions and instructions that were executed are those that were proposed for them."""
+    """What was executed is what was proposed, in order and once."""
     client = late_agent.client
     assert client is not None
     is_synchronous = "synchronous" in request.node.callspec.id.split("-")
