@@ -72,7 +72,7 @@ class PolicyNode(LifecycleNode):
 
     def _listen(self) -> None:
         self._operated = self._operated_seen = 0  # states of the guard in which an operator acts
-        self._judgements = Judgements(self)
+        self._judgements = Judgements(self, self._time.now_ns)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
