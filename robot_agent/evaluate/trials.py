@@ -14,7 +14,7 @@ from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
 
 OnStep = Callable[[Step], None]
-_HELD_STEPS = 2
+HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
@@ -82,7 +82,7 @@ def run_trial(
     hands = _Hands(robot, policy, interruptions)
     steps = held = events = solved_at = 0
     guard = robot.guard
-    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
+    while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
         hands.move(on_step)
         steps += 1
         events += bool(guard.state.changes)

@@ -86,6 +86,10 @@ class GuardSession:
         )
         return self._run(now_ns, move, lambda _: (proposal, None))
 
+    def hold(self, now_ns: int, move: Callable[[SafeAction], Measured]) -> int:
+        """Run ten ticks in which the policy lives and proposes nothing; return the time after."""
+        return self._run(now_ns, move, lambda _: (None, None))
+
     def correct(
         self, action: FloatArray, now_ns: int, move: Callable[[SafeAction], Measured]
     ) -> int:

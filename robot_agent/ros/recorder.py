@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
-from robot_agent_interfaces.msg import GuardState
+from robot_agent_interfaces.msg import GuardState, PolicyStatus
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
 
@@ -89,6 +89,7 @@ class RecorderNode(Node):
         for kind, name, take, qos, is_raw in (
             (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
             (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
+            (PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS, False),
             (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
         ):
             ears.hear(kind, name, take, qos, raw=is_raw)
@@ -138,6 +139,9 @@ class RecorderNode(Node):
             changes=tuple(message.changes),
         )
         self._recorder.on_guard(int(message.accepted), accepted)
+
+    def _on_policy(self, message: Any) -> None:
+        self._recorder.hear_instruction(str(message.instruction))
 
     # --- services --------------------------------------------------------------------------------
 
