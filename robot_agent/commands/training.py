@@ -44,8 +44,9 @@ def register(commands: "Commands") -> None:
         )
         if name != "policy":
             train.add_argument("--held-out", type=Path, help="recording to measure with")
-        if name == "world":
+        if name != "policy":
             train.add_argument("--init", type=Path, help="weights to go on from")
+        if name == "world":
             add_family(train)
         train.add_argument("--out", type=Path, required=True, help="weights to write")
         train.set_defaults(network=name, held_out=None, init=None)

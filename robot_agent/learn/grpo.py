@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robot_agent.core.config import require_range
@@ -42,14 +43,25 @@ class GrpoConfig:
         require_range("epochs", self.epochs, 1, 20)
 
 
-def group_advantages(reward_B: FloatArray, group: int, epsilon: float = 1e-6) -> FloatArray:
+def group_advantages(
+    reward_B: FloatArray,
+    group: int,
+    epsilon: float = 1e-6,
+    *,
+    known_B: NDArray[np.bool_] | None = None,
+) -> FloatArray:
     """Return (r - mean) / (std + epsilon) within each group of rollouts of one start frame.
 
-    Groups of equal rewards get zeros: they say nothing.
+    Groups of equal rewards get zeros: they say nothing. So do rollouts of unknown reward, which
+    are in no mean and no deviation, and those that are left alone by them.
     """
     grouped = reward_B.reshape(-1, group)
-    centered = grouped - grouped.mean(axis=1, keepdims=True)
-    deviation = grouped.std(axis=1, ddof=1, keepdims=True) if group > 1 else np.zeros((1, 1))
+    known = np.ones_like(grouped, bool) if known_B is None else known_B.reshape(-1, group)
+    count = known.sum(axis=1, keepdims=True)
+    mean = np.where(known, grouped, 0.0).sum(axis=1, keepdims=True) / np.maximum(count, 1)
+    centered = np.where(known, grouped - mean, 0.0)
+    variance = (centered**2).sum(axis=1, keepdims=True) / np.maximum(count - 1, 1)
+    deviation = np.sqrt(variance)
     scaled = centered / (deviation + epsilon)
     return np.asarray(np.where(deviation > 1e-4, scaled, 0.0)).reshape(-1)
 
@@ -61,6 +73,10 @@ def clipped_loss(
     ratio = (log_probs - old_log_probs).exp()
     bounded = ratio.clamp(1.0 - config.clip_low, 1.0 + config.clip_high)
     return -torch.minimum(ratio * advantage, bounded * advantage).mean()
+
+
+def _mean_known(values_B: FloatArray, known_B: NDArray[np.bool_]) -> float:
+    return float(values_B[known_B].mean()) if known_B.any() else 0.0
 
 
 class TinyPolicyLearner:
@@ -94,11 +110,12 @@ class TinyPolicyLearner:
                 f"{len(rollouts.reward_B)} rewards are not finite, must all be. The weights are "
                 f"untouched; look at the judge."
             )
-        advantage = group_advantages(rollouts.reward_B, rollouts.group)
+        advantage = group_advantages(rollouts.reward_B, rollouts.group, known_B=rollouts.known_B)
         rows = torch.nonzero(rollouts.mask_BN * torch.from_numpy(np.abs(advantage) > 0)[:, None])
         metrics = {
-            "success": float(rollouts.success_B.mean()),
-            "reward": float(rollouts.reward_B.mean()),
+            "success": _mean_known(rollouts.success_B, rollouts.known_B),
+            "reward": _mean_known(rollouts.reward_B, rollouts.known_B),
+            "unknown": float(1.0 - rollouts.known_B.mean()),
             "useful_chunks": float(len(rows)),
             "steps": float(rollouts.steps_B.mean()),
         }

@@ -64,6 +64,9 @@ class Rollouts:
     instructions_B: Tensor
     success_B: FloatArray
     reward_B: FloatArray
+    """Of those that the judge knows; 0 and of no group where it does not."""
+    known_B: NDArray[np.bool_]
+    """False where the judge could not say: unknown is no failure."""
     steps_B: NDArray[np.int64]
     """Imagined steps until success or the horizon."""
     group: int
@@ -123,7 +126,7 @@ def merge(parts: Sequence[Rollouts]) -> Rollouts:
         )
     } | {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("success_B", "reward_B", "steps_B")
+        for name in ("success_B", "reward_B", "known_B", "steps_B")
     }
     return Rollouts(**joined, group=first.group, version=first.version, clip=first.clip)
 
@@ -142,6 +145,7 @@ class _Book:
         self.held = np.zeros(batch, dtype=np.int64)
         self.best = np.zeros(batch)
         self.last_progress = np.zeros(batch)
+        self.unknown = np.zeros(batch, dtype=bool)
         self.clip = [frames[0]]
 
     def decide(
@@ -172,6 +176,8 @@ class _Book:
         progress: FloatArray,
         frames: ImageArray,
     ) -> None:
+        self.unknown[alive] |= np.isnan(success)
+        progress = np.nan_to_num(progress, nan=0.0)
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]
@@ -184,6 +190,7 @@ class _Book:
 
     def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
+        known = (self.ended > 0) | ~self.unknown
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
@@ -191,7 +198,8 @@ class _Book:
             mask_BN=self.mask,
             instructions_B=torch.from_numpy(self.ids),
             success_B=success,
-            reward_B=success + config.progress_weight * self.best,
+            reward_B=np.where(known, success + config.progress_weight * self.best, 0.0),
+            known_B=known,
             steps_B=np.where(self.ended > 0, self.ended, config.chunks * CHUNK),
             group=group,
             version=version,

@@ -28,8 +28,8 @@ class RoundRecord:
     not_acting: str = ""
     """Version that passed the gate and did not act in the end: refused, or still in the shadow."""
     episodes: list[str] = field(default_factory=list)
-    real_outcomes: list[bool] = field(default_factory=list)
-    """Of `episodes`, by the held-out judge or a person."""
+    real_outcomes: list[bool | None] = field(default_factory=list)
+    """Of `episodes`, by the held-out judge or a person; None where nobody could say."""
     gaps: list[str] = field(default_factory=list)
     trust: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
@@ -42,7 +42,7 @@ class RoundRecord:
     seconds: float = 0.0
     """From the start of the adaptation to the swap."""
     final_episodes: list[str] = field(default_factory=list)
-    final_outcomes: list[bool] = field(default_factory=list)
+    final_outcomes: list[bool | None] = field(default_factory=list)
     final_gaps: list[str] = field(default_factory=list)
 
 

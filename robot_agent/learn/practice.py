@@ -120,7 +120,10 @@ def imagined_success(
     seed: int,
     repeats: int = 4,
 ) -> dict[int, tuple[float, int]]:
-    """Return closed-loop success (rate, rollouts) in imagination per instruction id."""
+    """Return closed-loop success (rate, rollouts) in imagination per instruction id.
+
+    Only of rollouts that the judge knows; a task of which it knows none is left out.
+    """
     rollouts = imagine(
         world,
         policy,
@@ -131,8 +134,9 @@ def imagined_success(
         version=0,
         generator=torch.Generator().manual_seed(seed),
     )
-    ids = rollouts.instructions_B.numpy()
+    ids = rollouts.instructions_B.numpy()[rollouts.known_B]
+    success = rollouts.success_B[rollouts.known_B]
     return {
-        int(task): (float(rollouts.success_B[ids == task].mean()), int((ids == task).sum()))
+        int(task): (float(success[ids == task].mean()), int((ids == task).sum()))
         for task in np.unique(ids)
     }
