@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_agent.commands.dit import add_family, register_samplers, train_dit
+from robot_agent.commands.judge import register as register_judge
 from robot_agent.commands.options import (
     add_command,
     add_config,
@@ -61,6 +62,7 @@ def register(commands: "Commands") -> None:
     add_config(finetune)
     add_json(finetune)
     register_policy(policy)
+    register_judge(judge)
 
 
 def _train(arguments: argparse.Namespace) -> int:
