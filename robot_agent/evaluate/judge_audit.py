@@ -56,7 +56,7 @@ class InstructionAudit:
     reasons: tuple[str, ...]
     """Why it may not be used for more; empty for the best verdict."""
     threshold: float
-    """Calibrated on one half of the clips; all rates are of the other half."""
+    """Calibrated on one half of the clips, planted ones too; all rates are of the other half."""
     report: Mapping[str, Any]
     """Confusion matrix, rates with intervals, calibration; see `JudgeReport.to_json`."""
     auc: float
@@ -159,10 +159,12 @@ def _of_instruction(pairs: Sequence[tuple[Clip, float]], config: AuditConfig) ->
     if not all({truth for truth, _ in half} == {True, False} for half in halves):
         reason = f"it has no answer to {unknown} of {len(recorded)} clips"
         return InstructionAudit("none", (reason,), 0.5, {}, 0.5, (), unknown, len(recorded))
-    threshold = calibrated_threshold(*_columns(halves[0]))
+    traps = [(clip, score) for clip, score in pairs if clip.plant]
+    lures = [(False, score) for _, score in traps[0::2] if not math.isnan(score)]
+    threshold = calibrated_threshold(*_columns([*halves[0], *lures]))
     truths, scores = _columns(halves[1])
     report = judge_report(scores, truths, threshold).to_json()
-    plants = _plants(pairs, threshold)
+    plants = _plants(traps[1::2], threshold)
     use, reasons = _verdict(report, unknown / len(recorded), plants, config)
     curve = roc_curve(*_columns(known))
     return InstructionAudit(
@@ -182,7 +184,7 @@ def _columns(pairs: Sequence[tuple[bool, float]]) -> tuple[list[bool], list[floa
 
 def _plants(pairs: Sequence[tuple[Clip, float]], threshold: float) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for kind in dict.fromkeys(clip.plant for clip, _ in pairs if clip.plant):
+    for kind in dict.fromkeys(clip.plant for clip, _ in pairs):
         scores = [score for clip, score in pairs if clip.plant == kind]
         fooled = sum(score > threshold for score in scores)
         found[kind] = {

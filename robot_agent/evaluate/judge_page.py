@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_agent.evaluate.figures import curves, rate_bars
-from robot_agent.evaluate.report_page import PAGE, STYLE, html_table, section
+from robot_agent.evaluate.report_page import PAGE, STYLE, escaped, html_table, section
 from robot_agent.store.durable import replace_file, storage_errors
 
 
@@ -19,7 +19,7 @@ def write_audit_page(path: Path, results: Mapping[str, Any]) -> None:
     parts = [_instruction(name, found) for name, found in results["instructions"].items()]
     page = PAGE.substitute(
         title="Audit of a judge",
-        lead=f"Judge {results['judge']} may be used to: {results['use']}.",
+        lead=f"Judge {escaped(results['judge'])} may be used to: {results['use']}.",
         style=STYLE,
         body="\n".join(parts) or "<p>No instruction had enough clips for an audit.</p>",
     )

@@ -236,6 +236,7 @@ def _practise(slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: 
     record.curve = result.curve
     slow.run.save_clip(result.clip, f"imagined_{record.index}")
     record.imagined_after = _promise(policy, evidence, config, starts_seed=record.index)
+    record.imagined_trials = 2 * min(16, len(evidence.episodes)) * len(evidence.worlds)
 
 
 def _promise(

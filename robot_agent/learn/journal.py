@@ -38,6 +38,11 @@ class RoundRecord:
     """Closed-loop success in the finetuned imagination with the weights that ran the episodes."""
     imagined_after: dict[str, float] = field(default_factory=dict)
     """Closed-loop success in imagination per task with the new weights."""
+    imagined_trials: int = 0
+    """Rollouts behind each rate of `imagined_before` and `imagined_after`; 0 in older records."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """Success of candidate and base by a judge in a world that never trained them, their standard
+    error and rollouts; empty in older records and when the gate refused."""
     gate: list[dict[str, object]] = field(default_factory=list)
     seconds: float = 0.0
     """From the start of the adaptation to the swap."""
