@@ -15,6 +15,7 @@ from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.policy_training import recolor
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_judge import TinyJudge
 
@@ -83,7 +84,7 @@ def train_judge(
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
         pairs = draw_pairs(episodes, config.batch, rng)
         first, image = augmented(pairs, config, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             success, opening = judge(first, image)
         target = outcomes(pairs.opening_B, config)
         loss = F.binary_cross_entropy_with_logits(success.float(), target)

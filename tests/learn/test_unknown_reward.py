@@ -46,16 +46,15 @@ def rollouts(judge, policy=None, *, starts=2, group=2):
 
 def test_an_unknown_rollout_is_marked_and_has_no_reward():
     found = rollouts(PartlySilentJudge([False, True, False, False]))
-    assert found.known_B.tolist() == [True, False, True, True]
-    assert found.success_B.tolist() == [1.0, 0.0, 1.0, 1.0]
-    assert found.reward_B[1] == 0.0
+    assert found.kept_B.tolist() == [True, False, True, True]
+    assert np.array_equal(found.success_B, [1.0, np.nan, 1.0, 1.0], equal_nan=True)
     assert np.isfinite(found.reward_B).all()
 
 
 def test_unknown_rewards_are_in_no_mean_and_have_no_advantage():
     reward = np.array([1.0, 0.0, 0.0, 0.5, 1.0, 0.25])
     known = np.array([True, True, False, True, False, False])
-    found = group_advantages(reward, 3, known_B=known)
+    found = group_advantages(reward, 3, kept_B=known)
     alone = group_advantages(reward[:2], 2)
     assert found[:2] == pytest.approx(alone)
     assert found[2:].tolist() == [0.0] * 4
@@ -64,7 +63,7 @@ def test_unknown_rewards_are_in_no_mean_and_have_no_advantage():
 
 def test_a_group_of_equal_known_rewards_says_nothing_whatever_is_unknown():
     known = np.array([True, True, False])
-    assert not group_advantages(np.array([1.0, 1.0, 0.0]), 3, known_B=known).any()
+    assert not group_advantages(np.array([1.0, 1.0, 0.0]), 3, kept_B=known).any()
 
 
 def test_a_judge_that_never_knows_changes_no_weight_and_says_so():
