@@ -83,6 +83,22 @@ def _audit(arguments: argparse.Namespace) -> int:
     return 0 if results["use"] != "none" else 1
 
 
+def require_audited(instructions: Iterable[str]) -> None:
+    """Refuse instructions for which the shipped judges may not be a reward, or compare.
+
+    Raises:
+        InputError: Names the judge, the instruction and what its audit found.
+    """
+    from robot_agent.compose import ASSETS, load_judge
+    from robot_agent.evaluate.judge_audit import read_audit
+
+    wanted = list(instructions)
+    for name, use in (("tiny-reward", "train"), ("tiny", "compare")):
+        audit, judge = read_audit(ASSETS / f"audit_{name}.json"), load_judge(name).name
+        for instruction in wanted:
+            audit.require(judge, instruction, use)
+
+
 def _clips(arguments: argparse.Namespace) -> "list[Clip]":
     from robot_agent.evaluate.judge_clips import clips_of_episodes, clips_of_recording
     from robot_agent.sim.recordings import open_recording
