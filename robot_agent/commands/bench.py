@@ -27,7 +27,7 @@ LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
 
 def register(commands: "Commands") -> None:
     """Add the group."""
-    from robot_agent.commands import bench_imagine, bench_late, bench_swap
+    from robot_agent.commands import bench_imagine, bench_late, bench_learn, bench_swap
 
     group = add_group(commands, "bench", "measure this machine")
     control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
@@ -38,6 +38,7 @@ def register(commands: "Commands") -> None:
     policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
     bench_imagine.register(group)
     bench_late.register(group)
+    bench_learn.register(group)
     sim = add_command(group, "sim", "control steps per second of the simulator", _sim)
     sim.add_argument("--scene", default="home", help="for example kitchen, or home@real")
     sim.add_argument("--seconds", type=number(0.1, 3600, "s"), default=10.0, help="of each")
