@@ -54,13 +54,13 @@ ARMS: Mapping[str, CorrectionConfig] = {
 
 
 def _short_adaptation() -> ImproveConfig:
-    fit = FitConfig(steps=80, learning_rate=5e-4, warmup_steps=10)
+    fit = FitConfig(steps=50, learning_rate=5e-4, warmup_steps=10)
     training = WorldTrainingConfig(fit=fit, frames=50, unroll=(5,), stages=(1.0,))
     return ImproveConfig(
         rounds=1,
         final_episodes=0,
         world=SceneWorldConfig(training=training),
-        practice=PracticeConfig(iterations=12),
+        practice=PracticeConfig(iterations=8),
     )
 
 
