@@ -1,4 +1,4 @@
-"""`bench control|swap|camera|policy|imagine|sim|delta`: numbers, as a table or as JSON."""
+"""`bench control|swap|camera|record|windows|policy|...`: numbers, as a table or as JSON."""
 
 import argparse
 import itertools
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from robot_agent.commands import bench_camera
+from robot_agent.commands import bench_camera, bench_record, bench_windows
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -49,6 +49,8 @@ def register(commands: "Commands") -> None:
     delta.add_argument("--age", type=whole(0, 100_000), default=0, help="steps before the base")
     delta.add_argument("--coherence", type=number(0, 1), default=0.0, help="of the gradients")
     bench_camera.add(group)
+    bench_record.add(group)
+    bench_windows.add(group)
     bench_swap.register(group)
     add_json(control)
     for parser in (policy, sim, delta):

@@ -14,8 +14,10 @@ from robot_agent.release.in_turn import InTurn
 from robot_agent.release.promotion import Promotion
 from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
 from robot_agent.release.states import State
+from robot_agent.sim.operator import ScriptedOperator
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import find_task
 
 Progress = Callable[[str, int, float, float, str], None]
 
@@ -50,15 +52,20 @@ class SimSource:
         weights: Weights,
         say: Progress,
         config: PromotionConfig = SIMULATED,
+        *,
+        operator: ScriptedOperator | None = None,
     ) -> None:
-        """Record into `store`, start with the release that `weights` boot."""
+        """Record into `store`, start with the release that `weights` boot.
+
+        With an `operator` the episodes are corrected; an episode may then last half as long again.
+        """
         if config.probation.speed != 1.0:
             raise ConfigError(
                 f"probation.speed is {config.probation.speed:g}, must be 1 in this process, whose "
                 f"guard has no reduced speed. Use the nodes: robot-agent up --sim"
             )
         self._scene, self._store, self._weights, self._say = scene, store, weights, say
-        self._robot = SimRobot(scene)
+        self._robot, self._operator = SimRobot(scene), operator
         self._slot = PolicySlot(weights.boot())
         self._promotion = Promotion(weights, self._slot, config)
 
@@ -98,9 +105,9 @@ class SimSource:
         steps: list[Step] = []
         version = self.active
 
-        def on_step(step: Step) -> None:
+        def on_step(step: Step) -> bool:
             steps.append(step)
-            self._hear_guard()
+            return self._hear_guard(step.controller)
 
         trial = run_trial(
             self._robot,
@@ -108,21 +115,32 @@ class SimSource:
             self._scene,
             instruction,
             seed,
+            max_steps=self._max_steps(instruction),
             on_step=on_step,
-            is_recalled=lambda: self._slot.is_recalled,
+            operator=self._operator,
         )
         last = self._robot.observe()
         self._promotion.end_episode()
-        self._promotion.report(version, trial.outcome, "sim")
+        was_corrected = any(step.controller == "operator" for step in steps)
+        outcome = "failure" if was_corrected else trial.outcome  # a person finished the task
+        self._promotion.report(version, outcome, "sim")
         if is_kept:
             return episode_id
         episode = episode_of(steps, last, episode_id, instruction, self._scene.name)
         return self._store.append(episode).name
 
-    def _hear_guard(self) -> None:
+    def _hear_guard(self, controller: str) -> bool:
+        """Return whether the weights that act are recalled."""
         state = self._robot.guard.state
-        if self._promotion.hear_guard([*state.latched, *state.hold_causes], is_operator=False):
+        causes, is_operator = [*state.latched, *state.hold_causes], controller == "operator"
+        is_event = self._promotion.hear_guard(causes, is_operator=is_operator)
+        if is_event:
             self._promotion.settle()
+        return is_event
+
+    def _max_steps(self, instruction: str) -> int:
+        steps = find_task(self._scene.cell, instruction).max_steps
+        return steps if self._operator is None else steps * 3 // 2
 
     def promote(self, version: str) -> tuple[bool, str]:
         """Begin to prove a SANE release; a GOOD one acts at once. Say why not otherwise."""
