@@ -4,7 +4,7 @@ python -m robot_agent.node arm_guard --ros-args -r __ns:=/wx250s
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
@@ -18,6 +18,7 @@ NAMES = (
     "adaptation",
     "teleop",
     "xs_emulator",
+    "camera_frames",
 )
 
 
@@ -28,38 +29,45 @@ def run(name: str, arguments: Sequence[str]) -> int:
         ConfigError: No node has this name; lists them.
     """
     words = [name, *arguments]
+    run_node: Callable[[Sequence[str]], int]
     match name:
+        case "policy":
+            run_node = _policy
         case "sim_world":
             from robot_agent.ros import sim_world
 
-            return sim_world.main(words)
+            run_node = sim_world.main
         case "camera":
             from robot_agent.ros import camera
 
-            return camera.main(words)
+            run_node = camera.main
         case "arm_guard":
             from robot_agent.ros import arm_guard
 
-            return arm_guard.main(words)
-        case "policy":
-            return _policy(words)
+            run_node = arm_guard.main
         case "recorder":
             from robot_agent.ros import recorder
 
-            return recorder.main(words)
+            run_node = recorder.main
         case "adaptation":
             from robot_agent.ros import adaptation
 
-            return adaptation.main(words)
+            run_node = adaptation.main
         case "teleop":
             from robot_agent.ros import teleop
 
-            return teleop.main(words)
+            run_node = teleop.main
+        case "camera_frames":
+            from robot_agent.ros import camera_frames
+
+            run_node = camera_frames.main
         case "xs_emulator":
             from robot_agent.ros import xs_emulator
 
-            return xs_emulator.main(["xs_sdk", *arguments])
-    raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
+            words, run_node = ["xs_sdk", *arguments], xs_emulator.main
+        case _:
+            raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
+    return run_node(words)
 
 
 def _policy(words: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_agent.commands import policy_serve
 from robot_agent.commands.options import (
     add_command,
     add_config,
@@ -49,6 +50,7 @@ def register(policy: "Commands") -> None:
         default="parallel",
         help="parallel for OpenVLA-OFT, autoregressive for OpenVLA",
     )
+    policy_serve.register(policy)
     for parser in (export, check):
         _add_source(parser)
         add_json(parser)

@@ -82,9 +82,16 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _gc(arguments: argparse.Namespace) -> int:
-    removed = list(open_registry(arguments.releases).collect_garbage())
+    from robot_agent.release.bases import collect_bases, used_bases
+
+    registry = open_registry(arguments.releases)
+    removed = list(registry.collect_garbage())
+    bases = collect_bases(arguments.releases, used_bases(arguments.releases))
     words = f"deleted {len(removed)}: {', '.join(removed) or 'none'}"
-    show("weights gc", {"removed": removed}, as_json=arguments.json, tables=[words])
+    if bases:
+        words += f"; and {len(bases)} bases that no release names"
+    results = {"removed": removed, "bases": bases}
+    show("weights gc", results, as_json=arguments.json, tables=[words])
     return 0
 
 

@@ -11,8 +11,10 @@ from robot_agent.core.types import Episode, Observation, Step
 from robot_agent.evaluate.trials import run_trial
 from robot_agent.release.registry import Registry
 from robot_agent.release.states import State
+from robot_agent.sim.operator import ScriptedOperator
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
+from robot_agent.sim.tasks import find_task
 
 Progress = Callable[[str, int, float, float, str], None]
 
@@ -43,11 +45,16 @@ class SimSource:
         registry: Registry,
         load: Callable[[Path], Policy],
         say: Progress,
+        *,
+        operator: ScriptedOperator | None = None,
     ) -> None:
-        """Record into `store`, run the weights of `registry`, made into policies by `load`."""
+        """Record into `store`, run the weights of `registry`, made into policies by `load`.
+
+        With an `operator` the episodes are corrected; an episode may then last half as long again.
+        """
         self._scene, self._store, self._registry = scene, store, registry
         self._load, self._say = load, say
-        self._robot = SimRobot(scene)
+        self._robot, self._operator = SimRobot(scene), operator
 
     def collect(self, version: str, plan: Sequence[Plan]) -> list[str]:
         """Run and record the episodes; return their ids."""
@@ -71,11 +78,17 @@ class SimSource:
             self._scene,
             instruction,
             seed,
+            max_steps=self._max_steps(instruction),
             on_step=steps.append,
+            operator=self._operator,
         )
         last = self._robot.observe()
         episode = episode_of(steps, last, episode_id, instruction, self._scene.name)
         return self._store.append(episode).name
+
+    def _max_steps(self, instruction: str) -> int:
+        steps = find_task(self._scene.cell, instruction).max_steps
+        return steps if self._operator is None else steps * 3 // 2
 
     def promote(self, version: str) -> tuple[bool, str]:
         """Make a SANE release current."""

@@ -33,7 +33,11 @@ class RoundRecord:
     gaps: list[str] = field(default_factory=list)
     trust: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    imitated: dict[str, float] = field(default_factory=dict)
+    """Last metrics of the supervised steps on corrections; empty when there were none."""
     curve: list[dict[str, float]] = field(default_factory=list)
+    stopped: str = ""
+    """Why practice ended before its iterations."""
     imagined_before: dict[str, float] = field(default_factory=dict)
     """Closed-loop success in the finetuned imagination with the weights that ran the episodes."""
     imagined_after: dict[str, float] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from robot_agent.learn.imagine import ImagineConfig, Start
 from robot_agent.learn.improve import Evidence
 from robot_agent.learn.practice import imagined_success
 from robot_agent.learn.reality import start_frames
+from robot_agent.models.backends import choose_backend
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
@@ -47,6 +48,23 @@ def policy_of(bundle: Bundle) -> TinyPolicy:
     policy = TinyPolicy(TinyPolicyConfig(num_instructions=count))
     load_into(policy, load(bundle.policy_bytes), bundle.label)
     return policy.eval()
+
+
+def acting_policy(bundle: Bundle) -> TinyVla:
+    """Return the policy of a verified bundle, by the faster of its weights and their export."""
+    golden = bundle.golden
+    ids = [int(i) for i in golden.instruction_ids]
+    backend = choose_backend(
+        policy_of(bundle), bundle.onnx, golden.images_nhwc, ids, name=bundle.label
+    )
+    return TinyVla(
+        backend.logits,
+        tuple(bundle.manifest.provenance["instructions"]),
+        version=bundle.label,
+        normalization=bundle.normalization,
+        action_space=bundle.manifest.action_space,
+        backend=backend.name,
+    )
 
 
 def tiny_probes(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_agent.core.types import Episode, ImageArray, Observation
+from robot_agent.learn.corrections import by_operator, is_corrected, observation_at
 from robot_agent.learn.imagine import Start
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import resize_squashed
@@ -37,12 +38,16 @@ class Gap:
 def judged_outcomes(
     judge: ClassifierJudge, episodes: Sequence[Episode], threshold: float
 ) -> list[bool]:
-    """Return success of each real episode by its first and last two pictures.
+    """Return success of the weights in each real episode by its first and last two pictures.
 
-    An outcome that a person gave stands; the judge decides the rest at `threshold`.
+    A takeover says that the weights failed, however the operator ended the episode. An outcome
+    that a person gave stands; the judge decides the rest at `threshold`.
     """
     outcomes = []
     for episode in episodes:
+        if is_corrected(episode):
+            outcomes.append(False)
+            continue
         if episode.judged_by == "operator" and episode.outcome in ("success", "failure"):
             outcomes.append(episode.outcome == "success")
             continue
@@ -53,7 +58,7 @@ def judged_outcomes(
 
 
 def outcome_of(judge: ClassifierJudge, episode: Episode, threshold: float) -> str:
-    """Return success or failure of one real episode, as `judged_outcomes` sees it."""
+    """Return success or failure of the weights in one episode, as `judged_outcomes` sees it."""
     return "success" if judged_outcomes(judge, [episode], threshold)[0] else "failure"
 
 
@@ -62,14 +67,20 @@ def run_by(
 ) -> tuple[list[Episode], list[bool]]:
     """Return the episodes that one version ran from start to end, and their outcomes.
 
-    While weights are on probation every second episode is run by the ones before.
+    While weights are on probation every second episode is run by the ones before. What an
+    operator did in between is nobody's.
     """
     own = [
         (episode, outcome)
         for episode, outcome in zip(episodes, outcomes, strict=True)
-        if set(episode.weights_versions) == {version}
+        if _versions_of(episode) == {version}
     ]
     return [episode for episode, _ in own], [outcome for _, outcome in own]
+
+
+def _versions_of(episode: Episode) -> set[str]:
+    held = by_operator(episode)
+    return {name for name, other in zip(episode.weights_versions, held, strict=True) if not other}
 
 
 def start_frames(
@@ -78,12 +89,7 @@ def start_frames(
     """Return the first observation of every episode with every instruction to be practised."""
     starts = []
     for episode in episodes:
-        observation = Observation(
-            image_hwc=resize_squashed(episode.images[0], SIZE_PX),
-            joints_rad=episode.joints_rad[0],
-            gripper=float(episode.gripper[0]),
-            stamp_ns=0,
-        )
+        observation = observation_at(episode, 0)
         starts += [Start(observation, instruction_id(name, known)) for name in instructions]
     return starts
 

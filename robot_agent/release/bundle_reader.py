@@ -22,6 +22,7 @@ from robot_agent.release.manifest import (
     POLICY_NAME,
     REPORT_NAME,
     REQUIRED_FILES,
+    SETTINGS_NAME,
     SIGNATURE_BYTES,
     SIGNATURE_NAME,
     Manifest,
@@ -186,6 +187,7 @@ def _decode(manifest: Manifest, contents: dict[str, bytes], role: str) -> Bundle
     broken = first_not_finite(summaries)
     if broken is not None:
         raise BundleRejectedError(name, f"{POLICY_NAME} {broken}", "not finite", "finite")
+    settings = contents.get(SETTINGS_NAME)
     return Bundle(
         manifest=manifest,
         policy_bytes=contents[POLICY_NAME],
@@ -193,6 +195,7 @@ def _decode(manifest: Manifest, contents: dict[str, bytes], role: str) -> Bundle
         normalization=_normalization(contents[NORMALIZATION_NAME], manifest),
         report=_json(contents[REPORT_NAME], REPORT_NAME, name),
         onnx=contents.get(ONNX_NAME),
+        settings=None if settings is None else _json(settings, SETTINGS_NAME, name),
         summaries=summaries,
         signed_by=role,
     )

@@ -69,7 +69,7 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:
-        self._judgements = Judgements(self)
+        self._judgements = Judgements(self, self._time.now_ns)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)

@@ -18,6 +18,7 @@ ARM_COMMAND: Final = "commands/joint_group"
 GRIPPER_COMMAND: Final = "commands/joint_single"
 PROPOSAL: Final = "proposal"
 OPERATOR: Final = "operator"
+OPERATOR_EVENT: Final = "operator/event"
 GUARD_STATE: Final = "guard/state"
 GUARD_STOP: Final = "guard/stop"
 GUARD_RESET: Final = "guard/reset"
@@ -40,6 +41,9 @@ SIM_RESET: Final = "sim/reset"
 SIM_INJECT: Final = "sim/inject"
 DIAGNOSTICS: Final = "/diagnostics"
 """Absolute by convention (REP 107): one place to look for the health of all nodes."""
+
+TF_STATIC: Final = "/tf_static"
+"""Absolute by convention (tf2): one tree for all."""
 
 ARM_GROUP: Final = "arm"
 CAMERA_FRAME: Final = "camera_color_optical_frame"
@@ -69,6 +73,8 @@ STATE: Final = _reliable(10, DurabilityPolicy.TRANSIENT_LOCAL)
 """guard/state: latched; ten deep, so that a listener that was busy for 200 ms misses no change."""
 STATUS: Final = _reliable(1, DurabilityPolicy.TRANSIENT_LOCAL)
 """policy/status: latched, newest only."""
+LASTING_EVENTS: Final = _reliable(10, DurabilityPolicy.TRANSIENT_LOCAL)
+"""operator/event: reaches a listener that finds the device only after a button was pressed."""
 EVENTS: Final = _reliable(50, DurabilityPolicy.VOLATILE)
 """Listeners that must see every message of a stream, such as the recorder."""
 EVERY_STATE: Final = _reliable(50, DurabilityPolicy.TRANSIENT_LOCAL)

@@ -76,7 +76,7 @@ def client(agent: Agent) -> AgentClient:
 
 @pytest.fixture(scope="module")
 def listening(client: AgentClient) -> Witness:
-    return Witness(client)
+    return Witness(client=client)
 
 
 @pytest.fixture(scope="module")
