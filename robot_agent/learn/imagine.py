@@ -229,7 +229,7 @@ class _Book:
         frames: ImageArray,
     ) -> None:
         self.unknown[alive] |= np.isnan(success)
-        progress = np.nan_to_num(progress, nan=0.0)
+        progress = np.where(np.isnan(success), 0.0, progress)  # unknown; else NaN is a fault
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]
