@@ -75,14 +75,7 @@ class RecorderNode(Node):
         )
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
-        self._ears = Ears(self)
-        for kind, name, take, qos, is_raw in (
-            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
-            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
-            (PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS, False),
-            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
-        ):
-            self._ears.hear(kind, name, take, qos, raw=is_raw)
+        self._ears = self._listen()
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
@@ -90,6 +83,17 @@ class RecorderNode(Node):
         self.create_timer(0.1, self._on_timer)
         self._diagnostics = Diagnostics(self, "recorder", self._report)
         self._ears.start()
+
+    def _listen(self) -> Ears:
+        ears = Ears(self)
+        for kind, name, take, qos, is_raw in (
+            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
+            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
+            (PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS, False),
+            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
+        ):
+            ears.hear(kind, name, take, qos, raw=is_raw)
+        return ears
 
     def close(self) -> None:
         """Forget an open episode."""
