@@ -89,6 +89,12 @@ def _shown(results: Mapping[str, Any]) -> Iterator[Any]:
             f"from file seen to first action {results['ratio']:.2f} of the streamed road's time, "
             f"without the wait for the tick {results['work_ratio']:.2f}"
         )
+    back_ms = results["roll_back_ms"]
+    yield (
+        f"from the order to roll back to the first action of the previous weights: p50 "
+        f"{back_ms['p50']:.1f} ms, p99 {back_ms['p99']:.1f} ms; the period is "
+        f"{1e3 / results['rate_hz']:.0f} ms"
+    )
     granted = "granted" if scheduling["nice"] == scheduling["wanted_nice"] else "refused"
     fifo = ", SCHED_FIFO" if scheduling["fifo"] else ""
     yield (

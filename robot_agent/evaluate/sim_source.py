@@ -105,7 +105,7 @@ class SimSource:
         steps: list[Step] = []
         version = self.active
 
-        def on_step(step: Step) -> None:
+        def on_step(step: Step) -> bool:
             steps.append(step)
             self._hear_guard(is_operator=step.controller == "operator")
 
@@ -121,7 +121,9 @@ class SimSource:
         )
         last = self._robot.observe()
         self._promotion.end_episode()
-        self._promotion.report(version, trial.outcome, "sim")
+        was_corrected = any(step.controller == "operator" for step in steps)
+        outcome = "failure" if was_corrected else trial.outcome  # a person finished the task
+        self._promotion.report(version, outcome, "sim")
         if is_kept:
             return episode_id
         episode = episode_of(steps, last, episode_id, instruction, self._scene.name)

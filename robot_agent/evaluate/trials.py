@@ -118,13 +118,13 @@ class _Hands:
         action = self._left.pop(0) if taken is None else taken
         sent = robot.execute(action, self._version) if taken is None else robot.correct(action)
         if on_step is not None and seen is not None:
-            on_step(
-                Step(
-                    observation=seen,
-                    proposed=np.asarray(action),
-                    sent=sent,
-                    weights_version=robot.guard.state.last_version,
-                    controller="policy" if taken is None else "operator",
-                    changes=robot.guard.state.changes,
-                )
+            step = Step(
+                observation=seen,
+                proposed=np.asarray(action),
+                sent=sent,
+                weights_version=robot.guard.state.last_version,
+                controller="policy" if taken is None else "operator",
+                changes=robot.guard.state.changes,
             )
+            if on_step(step):
+                self._left = []

@@ -56,8 +56,9 @@ def bench_swap(
     of the loop's process offers it, `swaps` times. This process receives and looks for
     torn actions. Missed is a tick that began a whole period late or was skipped; lost is one that
     did not arrive. `seen_to_active_ms` runs from the moment the bundle is there to the first
-    action of it, `work_ms` leaves out the wait for the tick. `stolen_ms` is the time that the
-    host of a virtual machine took from its processors meanwhile.
+    action of it, `work_ms` leaves out the wait for the tick. `roll_back_ms` runs from the order to
+    return to the first action of the previous weights, which are in memory. `stolen_ms` is the
+    time that the host of a virtual machine took from its processors meanwhile.
 
     With `lerobot_swaps`, a last run brings as many versions by a stream that is loaded in the
     loop's process (`bench_swap_stream`), under `lerobot_style`; `ratio` and `work_ratio` are our

@@ -53,6 +53,7 @@ def pooled(runs: Sequence[Mapping[str, Any]], rate_hz: float) -> dict[str, Any]:
         "late_p999_by_run_ms": [float(np.percentile(run["late_ns"], 99.9)) * 1e-6 for run in runs],
         "seen_to_active_ms": _percentiles([t for run in runs for t in run["swap_ns"]]),
         "work_ms": _percentiles([t for run in runs for t in run["work_ns"]]),
+        "roll_back_ms": _percentiles([t for run in runs for t in run["back_ns"]]),
         "nice": max(run["nice"] for run in runs),
         "fifo": all(run["fifo"] for run in runs),
     }
