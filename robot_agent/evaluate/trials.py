@@ -40,6 +40,19 @@ class Trial:
         return "success" if self.success else "failure"
 
 
+@dataclass(frozen=True)
+class Interruptions:
+    """What cuts a chunk short; afterwards the policy looks anew."""
+
+    operator: ScriptedOperator | None = None
+    """May take the arm over at any step, and let go of it."""
+    is_recalled: Callable[[], bool] = lambda: False
+    """Whether the weights that made the chunk must not act any more."""
+
+
+_NONE = Interruptions()
+
+
 def run_trial(
     robot: SimRobot,
     policy: Policy,
@@ -49,14 +62,13 @@ def run_trial(
     *,
     max_steps: int | None = None,
     on_step: OnStep | None = None,
-    operator: ScriptedOperator | None = None,
+    interruptions: Interruptions = _NONE,
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
 
     The start state follows from `seed` and task alone, so that two policies meet the same one. A
     trial lasts `max_steps`, by default the task's, unless the guard latches a stop, or the task
-    ends at success. What the simulator says at the end counts. An `operator` may take the arm
-    at any step; when it lets go the policy looks anew.
+    ends at success. What the simulator says at the end counts.
 
     Raises:
         InputError: The scene has no such task.
@@ -65,9 +77,9 @@ def run_trial(
     max_steps = max_steps or task.max_steps
     robot.reset(seed, task.name, scene)
     policy.reset(instruction, seed)
-    if operator is not None:
-        operator.begin(scene, task, seed)
-    hands = _Hands(robot, policy, operator)
+    if interruptions.operator is not None:
+        interruptions.operator.begin(scene, task, seed)
+    hands = _Hands(robot, policy, interruptions)
     steps = held = events = solved_at = 0
     guard = robot.guard
     while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
@@ -86,8 +98,9 @@ def run_trial(
 class _Hands:
     """Whoever moves the arm: the policy by whole chunks, or an operator who takes it over."""
 
-    def __init__(self, robot: SimRobot, policy: Policy, operator: ScriptedOperator | None) -> None:
-        self._robot, self._policy, self._operator = robot, policy, operator
+    def __init__(self, robot: SimRobot, policy: Policy, interruptions: Interruptions) -> None:
+        self._robot, self._policy = robot, policy
+        self._operator, self._is_recalled = interruptions.operator, interruptions.is_recalled
         self._left: list[FloatArray] = []
         self._version = policy.version
 
@@ -95,7 +108,7 @@ class _Hands:
         """Execute one step."""
         robot = self._robot
         taken = self._operator.wants(robot.world.truth) if self._operator is not None else None
-        if taken is not None:
+        if taken is not None or self._is_recalled():
             self._left = []
         is_asked = taken is None and not self._left
         seen = robot.observe() if is_asked or on_step is not None else None
@@ -105,13 +118,13 @@ class _Hands:
         action = self._left.pop(0) if taken is None else taken
         sent = robot.execute(action, self._version) if taken is None else robot.correct(action)
         if on_step is not None and seen is not None:
-            on_step(
-                Step(
-                    observation=seen,
-                    proposed=np.asarray(action),
-                    sent=sent,
-                    weights_version=robot.guard.state.last_version,
-                    controller="policy" if taken is None else "operator",
-                    changes=robot.guard.state.changes,
-                )
+            step = Step(
+                observation=seen,
+                proposed=np.asarray(action),
+                sent=sent,
+                weights_version=robot.guard.state.last_version,
+                controller="policy" if taken is None else "operator",
+                changes=robot.guard.state.changes,
             )
+            if on_step(step):
+                self._left = []

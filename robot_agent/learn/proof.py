@@ -87,6 +87,19 @@ def tiny_probes(
     )
 
 
+def held_out_scores(
+    candidate: Bundle, base: Bundle, evidence: Evidence, config: ProofConfig
+) -> dict[str, float]:
+    """Return what a judge in a world model says that neither trained the candidate: the ledger's.
+
+    Keys are candidate, base (success rates in the new scene), standard_error and trials.
+    """
+    starts = start_frames(evidence.episodes[:_MAX_STARTS], evidence.instructions, INSTRUCTIONS)
+    judge, world = evidence.held_out_judge, evidence.held_out_world
+    found = _compare((candidate, base), world, judge, starts, config)
+    return {**dataclasses.asdict(found), "trials": float(len(starts) * config.repeats)}
+
+
 def shipped_probes(
     base: Bundle, team: TinyTeam, home: Sequence[Start], config: ProofConfig
 ) -> GateProbes:

@@ -174,7 +174,7 @@ def check_calibration(info: EpisodeInfo, wanted: str = "") -> list[Finding]:
     kinds = seal.get("kinds") if isinstance(seal, Mapping) else None
     own = hashlib.sha256(canonical_json(kinds)).hexdigest() if kinds else ""
     has, short = info.calibration_hash, info.calibration_hash[:12]
-    if own != has or seal.get("hash") != has:
+    if not isinstance(seal, Mapping) or own != has or seal.get("hash") != has:
         text = f"hash is {short}, the calibration it carries has {own[:12] or 'none'}"
         return [Finding("wrong_calibration", text)]
     if wanted and has != wanted:

@@ -106,7 +106,7 @@ def test_pi0_is_the_flow_of_its_own_velocity(network):
 
 
 def test_pi0_goes_on_from_a_plan_by_inpainting(network):
-    """Frozen actions stay, what is bound less comes nearer to the plan, the rest is made to fit."""
+    """Frozen actions stay, what is bound less comes nearer, the rest is made to fit."""
     acting = policy(network, execute=6)
     acting.reset("open the drawer", 3)
     free = acting.act(seen()).actions
