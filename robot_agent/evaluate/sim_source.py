@@ -9,7 +9,7 @@ from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import ConfigError, RobotAgentError
 from robot_agent.core.protocols import EpisodeStore
 from robot_agent.core.types import Episode, Observation, Step
-from robot_agent.evaluate.trials import Interruptions, run_trial
+from robot_agent.evaluate.trials import run_trial
 from robot_agent.release.in_turn import InTurn
 from robot_agent.release.promotion import Promotion
 from robot_agent.release.road import SIMULATED, PromotionConfig, Weights
@@ -107,7 +107,7 @@ class SimSource:
 
         def on_step(step: Step) -> bool:
             steps.append(step)
-            self._hear_guard(is_operator=step.controller == "operator")
+            return self._hear_guard(step.controller)
 
         trial = run_trial(
             self._robot,
@@ -117,7 +117,7 @@ class SimSource:
             seed,
             max_steps=self._max_steps(instruction),
             on_step=on_step,
-            interruptions=Interruptions(self._operator, lambda: self._slot.is_recalled),
+            operator=self._operator,
         )
         last = self._robot.observe()
         self._promotion.end_episode()
@@ -129,15 +129,18 @@ class SimSource:
         episode = episode_of(steps, last, episode_id, instruction, self._scene.name)
         return self._store.append(episode).name
 
+    def _hear_guard(self, controller: str) -> bool:
+        """Return whether the weights that act are recalled."""
+        state = self._robot.guard.state
+        causes, is_operator = [*state.latched, *state.hold_causes], controller == "operator"
+        is_event = self._promotion.hear_guard(causes, is_operator=is_operator)
+        if is_event:
+            self._promotion.settle()
+        return is_event
+
     def _max_steps(self, instruction: str) -> int:
         steps = find_task(self._scene.cell, instruction).max_steps
         return steps if self._operator is None else steps * 3 // 2
-
-    def _hear_guard(self, *, is_operator: bool) -> None:
-        state = self._robot.guard.state
-        causes = [*state.latched, *state.hold_causes]
-        if self._promotion.hear_guard(causes, is_operator=is_operator):
-            self._promotion.settle()
 
     def promote(self, version: str) -> tuple[bool, str]:
         """Begin to prove a SANE release; a GOOD one acts at once. Say why not otherwise."""

@@ -13,7 +13,8 @@ from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
 
-OnStep = Callable[[Step], None]
+OnStep = Callable[[Step], bool | None]
+"""Told of every step; True when the rest of the chunk must not act: its weights are recalled."""
 HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
@@ -40,19 +41,6 @@ class Trial:
         return "success" if self.success else "failure"
 
 
-@dataclass(frozen=True)
-class Interruptions:
-    """What cuts a chunk short; afterwards the policy looks anew."""
-
-    operator: ScriptedOperator | None = None
-    """May take the arm over at any step, and let go of it."""
-    is_recalled: Callable[[], bool] = lambda: False
-    """Whether the weights that made the chunk must not act any more."""
-
-
-_NONE = Interruptions()
-
-
 def run_trial(
     robot: SimRobot,
     policy: Policy,
@@ -62,13 +50,14 @@ def run_trial(
     *,
     max_steps: int | None = None,
     on_step: OnStep | None = None,
-    interruptions: Interruptions = _NONE,
+    operator: ScriptedOperator | None = None,
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
 
     The start state follows from `seed` and task alone, so that two policies meet the same one. A
     trial lasts `max_steps`, by default the task's, unless the guard latches a stop, or the task
-    ends at success. What the simulator says at the end counts.
+    ends at success. What the simulator says at the end counts. An `operator` may take the arm
+    at any step; when it lets go the policy looks anew.
 
     Raises:
         InputError: The scene has no such task.
@@ -77,9 +66,9 @@ def run_trial(
     max_steps = max_steps or task.max_steps
     robot.reset(seed, task.name, scene)
     policy.reset(instruction, seed)
-    if interruptions.operator is not None:
-        interruptions.operator.begin(scene, task, seed)
-    hands = _Hands(robot, policy, interruptions)
+    if operator is not None:
+        operator.begin(scene, task, seed)
+    hands = _Hands(robot, policy, operator)
     steps = held = events = solved_at = 0
     guard = robot.guard
     while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
@@ -98,9 +87,8 @@ def run_trial(
 class _Hands:
     """Whoever moves the arm: the policy by whole chunks, or an operator who takes it over."""
 
-    def __init__(self, robot: SimRobot, policy: Policy, interruptions: Interruptions) -> None:
-        self._robot, self._policy = robot, policy
-        self._operator, self._is_recalled = interruptions.operator, interruptions.is_recalled
+    def __init__(self, robot: SimRobot, policy: Policy, operator: ScriptedOperator | None) -> None:
+        self._robot, self._policy, self._operator = robot, policy, operator
         self._left: list[FloatArray] = []
         self._version = policy.version
 
@@ -108,7 +96,7 @@ class _Hands:
         """Execute one step."""
         robot = self._robot
         taken = self._operator.wants(robot.world.truth) if self._operator is not None else None
-        if taken is not None or self._is_recalled():
+        if taken is not None:
             self._left = []
         is_asked = taken is None and not self._left
         seen = robot.observe() if is_asked or on_step is not None else None

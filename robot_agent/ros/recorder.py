@@ -67,12 +67,7 @@ class RecorderNode(Node):
         self._config = params.declare(self, RecorderConfig)
         self._time = ScaledClock(self._config.time_factor)
         self._pairing = ObservationPairing(PairingConfig(kept_pictures=_KEPT_PICTURES))
-        store = EpisodeStore(
-            Path(self._config.store),
-            RecordingConfig(
-                min_free_gb=self._config.min_free_gb, budget_gb=self._config.budget_gb
-            ),
-        )
+        store = self._open_store()
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
         self._ears = self._listen()
@@ -83,6 +78,13 @@ class RecorderNode(Node):
         self.create_timer(0.1, self._on_timer)
         self._diagnostics = Diagnostics(self, "recorder", self._report)
         self._ears.start()
+
+    def _open_store(self) -> EpisodeStore:
+        config = self._config
+        return EpisodeStore(
+            Path(config.store),
+            RecordingConfig(min_free_gb=config.min_free_gb, budget_gb=config.budget_gb),
+        )
 
     def _listen(self) -> Ears:
         ears = Ears(self)
