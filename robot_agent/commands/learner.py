@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from robot_agent.commands.judge import require_audited
 from robot_agent.commands.options import config_of
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.config import to_plain
@@ -59,6 +60,7 @@ def _improve(
     from robot_agent.models.tiny_team import INSTRUCTIONS
 
     order = make_order(arguments.scene, arguments.instruction, arguments.max_real_episodes)
+    require_audited(order.instructions)
     saved = {**dataclasses.asdict(order), "config": to_plain(config)}
     run: Path = arguments.run_folder
     _prepare_run(run, saved, is_resumed=arguments.resume)

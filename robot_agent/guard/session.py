@@ -92,6 +92,10 @@ class GuardSession:
             now_ns, move, lambda at_ns: (proposal if at_ns >= stamp_ns else None, None)
         )
 
+    def hold(self, now_ns: int, move: Callable[[SafeAction], Measured]) -> int:
+        """Run ten ticks in which the policy lives and proposes nothing; return the time after."""
+        return self._run(now_ns, move, lambda _: (None, None))
+
     def correct(
         self, action: FloatArray, now_ns: int, move: Callable[[SafeAction], Measured]
     ) -> int:

@@ -224,10 +224,14 @@ def require_finite(rollouts: Rollouts) -> None:
 
 
 def batch_metrics(rollouts: Rollouts) -> dict[str, float]:
-    """Return what a batch of rollouts says of the weights that drew it."""
+    """Return what a batch of rollouts says of the weights that drew it; rates are of the known."""
+    known = ~np.isnan(rollouts.success_B)
+    if not known.any():
+        return {"success": 0.0, "reward": 0.0, "unknown": 1.0, "steps": 0.0}
     return {
-        "success": float(rollouts.success_B.mean()),
-        "reward": float(rollouts.reward_B.mean()),
+        "success": float(rollouts.success_B[known].mean()),
+        "reward": float(rollouts.reward_B[known].mean()),
+        "unknown": float(1.0 - known.mean()),
         "steps": float(rollouts.steps_B.mean()),
     }
 

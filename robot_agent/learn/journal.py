@@ -30,8 +30,8 @@ class RoundRecord:
     not_acting: str = ""
     """Version that passed the gate and did not act in the end: refused, or still in the shadow."""
     episodes: list[str] = field(default_factory=list)
-    real_outcomes: list[bool] = field(default_factory=list)
-    """Of `episodes`, by the held-out judge or a person."""
+    real_outcomes: list[bool | None] = field(default_factory=list)
+    """Of `episodes`, by the held-out judge or a person; None where nobody could say."""
     gaps: list[str] = field(default_factory=list)
     trust: dict[str, Any] = field(default_factory=dict)
     trusted: bool = False
@@ -44,11 +44,16 @@ class RoundRecord:
     """Closed-loop success in the finetuned imagination with the weights that ran the episodes."""
     imagined_after: dict[str, float] = field(default_factory=dict)
     """Closed-loop success in imagination per task with the new weights."""
+    imagined_trials: int = 0
+    """Rollouts behind each rate of `imagined_before` and `imagined_after`; 0 in older records."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """Success of candidate and base by a judge in a world that never trained them, their standard
+    error and rollouts; empty in older records and when the gate refused."""
     gate: list[dict[str, object]] = field(default_factory=list)
     seconds: float = 0.0
     """From the start of the adaptation to the swap."""
     final_episodes: list[str] = field(default_factory=list)
-    final_outcomes: list[bool] = field(default_factory=list)
+    final_outcomes: list[bool | None] = field(default_factory=list)
     final_gaps: list[str] = field(default_factory=list)
 
 

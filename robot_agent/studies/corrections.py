@@ -31,6 +31,7 @@ from robot_agent.learn.scene_world import SceneWorldConfig
 from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.operator import OperatorConfig, ScriptedOperator
 from robot_agent.sim.tasks import TABLE
@@ -155,10 +156,9 @@ class _Arm:
         if self._arm != WITHOUT:
             operator = ScriptedOperator(OperatorConfig(corrections=config.corrections))
         store = EpisodeStore(self._folder / "episodes")
-        registry = Registry(releases, load_keyring(releases / KEYRING))
-        scene = scene_named(config.scene)
+        weights, scene = ReleaseWeights(releases, load_policy), scene_named(config.scene)
         slow = compose_slow_loop(
-            SimSource(scene, store, registry, load_policy, self._progress, operator=operator),
+            SimSource(scene, store, weights, self._progress, operator=operator),
             run=self._folder / "run",
             store=self._folder / "episodes",
             releases=releases,
@@ -169,10 +169,11 @@ class _Arm:
         )
         tasks = tuple(task.instruction for task in TABLE)
         (record,) = improve(slow, Order(config.scene, tasks, config.episodes), adaptation)
+        registry = Registry(releases, load_keyring(releases / KEYRING))
         return {
             "arm": self._arm,
             "seed": self._seed,
-            "weights": str(registry.path(registry.current())),
+            "weights": str(registry.path(record.version_after or registry.current())),
             "corrected": 0 if operator is None else operator.corrected,
             "succeeded": sum(record.real_outcomes),
             "gate_refused": [str(c["name"]) for c in record.gate if not c["passed"]],

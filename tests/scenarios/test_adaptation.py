@@ -12,9 +12,12 @@ from robot_agent.learn.corrections import CorrectionConfig
 from robot_agent.learn.fit import FitConfig
 from robot_agent.learn.improve import improve
 from robot_agent.learn.scene_world import Trust
+from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.sim.scenes import NOVEL
 from robot_agent.store.episode_store import EpisodeStore
+from tests.release.bundles import KEYRING
 from tests.scenarios.slow_loop import (
     LENIENT,
     ORDER,
@@ -49,11 +52,13 @@ def finetuning(monkeypatch, quick):
 def simulated(folder, say=silent, **changes):
     registry = make_registry(folder)
     store = EpisodeStore(folder / "episodes", LOSSLESS)
-    robot = SimSource(NOVEL["kitchen"], store, registry, load_policy, say)
+    save_keyring(folder / "releases/keyring.json", KEYRING)
+    weights = ReleaseWeights(folder / "releases", load_policy)
+    robot = SimSource(NOVEL["kitchen"], store, weights, say)
     return make_slow(folder, say=say, store=store, robot=robot, **changes), registry
 
 
-def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
+def test_a_simulated_robot_goes_through_a_whole_round_and_new_weights_are_in_the_shadow(
     tmp_path, finetuning
 ):
     said = []
@@ -69,7 +74,8 @@ def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
         "gate",
         "swap",
     ]
-    assert registry.current() == record.version_after != record.version_before
+    assert registry.current() == record.version_before != record.version_after
+    assert registry.releases().states[record.version_after] is State.SHADOW
     assert [slow.store.load(name).instruction for name in record.episodes] == list(
         order.instructions
     )
@@ -143,6 +149,7 @@ def test_a_simulated_round_cut_short_while_collecting_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         improve(slow, order, ONE_ROUND)
     assert len(slow.store.list()) == 1
+    slow.robot.close()
     again, _ = simulated(tmp_path)
     (record,) = improve(again, order, ONE_ROUND)
     assert record.episodes == list(again.store.list())
