@@ -15,7 +15,6 @@ from torch import Tensor
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
-from robot_agent.core.protocols import WorldModel
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import to_unit
@@ -63,8 +62,14 @@ class Start:
     instruction_id: int
 
 
-class Imagination(WorldModel, Protocol):
-    """A batch of imagined episodes that ended ones leave."""
+class Imagination(Protocol):
+    """A `WorldModel` whose ended rollouts leave the batch."""
+
+    def reset(self, observations: Sequence[Observation]) -> ImageArray:
+        """Begin a batch of rollouts; return their frames (B, 64, 64, 3)."""
+
+    def step(self, actions_BA: FloatArray) -> ImageArray:
+        """Advance every rollout by one Bridge action (B, 7); return frames."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rollouts only."""

@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,11 +92,9 @@ def finetune_members(
         after = _errors(world, held, config, seed)
         return world, {**after, "before": before["ours"]}
 
-    with ThreadPoolExecutor(len(members)) as pool:
-        try:
-            tuned = list(pool.map(tune, range(len(members))))
-        finally:
-            stop.set()
+    with ThreadPoolExecutor(len(members)) as pool, ExitStack() as ending:
+        ending.callback(stop.set)
+        tuned = list(pool.map(tune, range(len(members))))
     return [world for world, _ in tuned], _judge([numbers for _, numbers in tuned])
 
 
