@@ -55,4 +55,8 @@ def test_a_registry_that_is_no_registry_is_refused_before_anything_goes(
     words = ["episodes", "prune", "--budget-gb", "0", "--store", str(store.folder)]
     assert main([*words, "--releases", str(tmp_path)]) == 2
     assert "keyring" in capsys.readouterr().err
+    assert main([*words, "--releases", str(tmp_path / "none")]) == 2
+    assert "--no-releases" in capsys.readouterr().err
     assert len(store.list()) == 4
+    assert main([*words, "--no-releases"]) == 0
+    assert not store.list()
