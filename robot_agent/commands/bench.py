@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from robot_agent.commands import bench_camera, bench_record, bench_windows
+from robot_agent.commands import bench_camera, bench_policy, bench_record, bench_windows
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -27,16 +27,16 @@ LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
 
 def register(commands: "Commands") -> None:
     """Add the group."""
-    from robot_agent.commands import bench_imagine, bench_swap
+    from robot_agent.commands import bench_imagine, bench_late, bench_learn, bench_swap
 
     group = add_group(commands, "bench", "measure this machine")
     control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
     control.add_argument("--seconds", type=number(1, 3600, "s"), default=20.0, help="of each")
     control.add_argument("--conditions", default="", metavar="NAME,NAME", help="default: all")
-    policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
-    policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
-    policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
+    bench_policy.add(group)
     bench_imagine.register(group)
+    bench_late.register(group)
+    bench_learn.register(group)
     sim = add_command(group, "sim", "control steps per second of the simulator", _sim)
     sim.add_argument("--scene", default="home", help="for example kitchen, or home@real")
     sim.add_argument("--seconds", type=number(0.1, 3600, "s"), default=10.0, help="of each")
@@ -53,7 +53,7 @@ def register(commands: "Commands") -> None:
     bench_windows.add(group)
     bench_swap.register(group)
     add_json(control)
-    for parser in (policy, sim, delta):
+    for parser in (sim, delta):
         add_seed(parser)
         add_json(parser)
 
@@ -80,34 +80,6 @@ def lateness(name: str, entry: Mapping[str, Any]) -> list[object]:
     """Return a row of the columns `LATENESS`, with its name first."""
     late_ms = entry["late_ms"]
     return [name, entry["ticks"], entry["missed"], *(late_ms[p] for p in ("p50", "p99", "p999"))]
-
-
-def _policy(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from robot_agent.compose import home_starts, load_team
-    from robot_agent.models.bench import bench_policy
-    from robot_agent.models.tiny_team import INSTRUCTIONS
-
-    with steps("bench policy", 4 * len(arguments.threads)) as on_result:
-        backends = bench_policy(
-            load_team().policy,
-            INSTRUCTIONS,
-            np.stack([start.observation.image_hwc for start in home_starts()]),
-            seed=arguments.seed,
-            repeats=arguments.repeats,
-            threads=arguments.threads,
-            on_result=on_result,
-        )
-    columns = ("backend", "p50 ms", "p99 ms", "network p50 ms")
-    rows = [(name, *values.values()) for name, values in backends.items()]
-    results = {
-        "backends": backends,
-        "repeats": arguments.repeats,
-        "notes": ["node_overhead_percent and wire are not measured yet"],
-    }
-    _show("bench policy", results, arguments, table("Picture to actions", columns, rows))
-    return 0
 
 
 def _sim(arguments: argparse.Namespace) -> int:

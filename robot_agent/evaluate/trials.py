@@ -15,7 +15,7 @@ from robot_agent.sim.tasks import find_task
 
 OnStep = Callable[[Step], bool | None]
 """Told of every step; True when the rest of the chunk must not act: its weights are recalled."""
-_HELD_STEPS = 2
+HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
@@ -71,7 +71,7 @@ def run_trial(
     hands = _Hands(robot, policy, operator)
     steps = held = events = solved_at = 0
     guard = robot.guard
-    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
+    while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
         hands.move(on_step)
         steps += 1
         events += bool(guard.state.changes)

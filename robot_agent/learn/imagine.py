@@ -83,6 +83,8 @@ class Rollouts:
     """1 for chunks that began before the rollout ended."""
     instructions_B: Tensor
     success_B: FloatArray
+    """1 or 0; NaN where the judge could not say, and such a rollout is not kept: unknown is no
+    failure."""
     reward_B: FloatArray
     progress_B: FloatArray
     """Best progress."""
@@ -195,6 +197,7 @@ class _Book:
         self.held = np.zeros(batch, dtype=np.int64)
         self.best = np.zeros(batch)
         self.last_progress = np.zeros(batch)
+        self.unknown = np.zeros(batch, dtype=bool)
         self.clip = [frames[0]]
 
     def decide(
@@ -225,6 +228,8 @@ class _Book:
         progress: FloatArray,
         frames: ImageArray,
     ) -> None:
+        self.unknown[alive] |= np.isnan(success)
+        progress = np.nan_to_num(progress, nan=0.0)
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]
@@ -237,17 +242,19 @@ class _Book:
 
     def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
+        known = (self.ended > 0) | ~self.unknown
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
             log_probs_BNKA=self.log_probs,
             mask_BN=self.mask,
             instructions_B=torch.from_numpy(self.ids),
-            success_B=success,
+            success_B=np.where(known, success, np.nan),
             reward_B=success + config.progress_weight * self.best,
             progress_B=self.best,
             steps_B=np.where(self.ended > 0, self.ended, config.num_chunks * CHUNK),
             group=group,
             version=version,
             clip=np.stack(self.clip),
+            kept_B=None if known.all() else known,
         )

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def finetune_members(
     itself with another episode's actions: such a model does not listen to the policy.
     """
     rows = list(range(len(scene)))
-    held = subset(scene, rows[-config.held_out :])
+    held, stop = subset(scene, rows[-config.held_out :]), threading.Event()
     seen = subset(scene, rows[: -config.held_out] or rows)
 
     def tune(index: int) -> tuple[TinyWorld, dict[str, float]]:
@@ -73,6 +74,8 @@ def finetune_members(
         before = _errors(world, held, config, seed)
 
         def on_step(step: int, total: int, metrics: Metrics) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt  # the thread that waits for the members had Ctrl-C
             if index == 0 and step % 10 == 0:
                 report(step / total, f"{len(members)} members, loss {metrics['loss']:.3f}")
 
@@ -89,7 +92,10 @@ def finetune_members(
         return world, {**after, "before": before["ours"]}
 
     with ThreadPoolExecutor(len(members)) as pool:
-        tuned = list(pool.map(tune, range(len(members))))
+        try:
+            tuned = list(pool.map(tune, range(len(members))))
+        finally:
+            stop.set()
     return [world for world, _ in tuned], _judge([numbers for _, numbers in tuned])
 
 
