@@ -18,6 +18,7 @@ from robot_agent.commands.options import (
 )
 from robot_agent.commands.output import progress, show, table
 from robot_agent.commands.policy import register as register_policy
+from robot_agent.commands.trust import register as register_trust
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError
 
@@ -53,6 +54,7 @@ def register(commands: "Commands") -> None:
         add_config(train)
         add_json(train)
     register_samplers(world)
+    register_trust(world)
     finetune = add_command(world, "finetune", "adapt the world model to real clips", _finetune)
     finetune.add_argument("--clips", type=Path, required=True, help="folder of NNN.mp4, NNN.npz")
     finetune.add_argument("--out", type=Path, default=_FINETUNED, help="folder for the weights")

@@ -24,7 +24,7 @@ from robot_agent.learn.reality import (
     run_by,
     start_frames,
 )
-from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
+from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members, within
 from robot_agent.learn.source import EpisodeSource, plan_episodes
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
@@ -198,7 +198,7 @@ def _finetune(
         report=lambda share, text: slow.budget.say("finetune", record.index, share, text),
         max_seconds=slow.budget.seconds_left(),
     )
-    record.trust, record.trusted = trust.numbers, trust.verdict == "train"
+    record.trust, record.trusted = trust.numbers, trust.verdict != "refuse"
     slow.budget.say("trust", record.index, 1.0, f"{trust.verdict}: {trust.reason}")
     slow.run.save_worlds(worlds, record.index)
     members = [TinyImagination(world) for world in worlds]
@@ -228,7 +228,7 @@ def _practise(slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: 
         evidence.worlds,
         evidence.judge,
         starts,
-        config.practice,
+        within(config.practice, record.trust),
         seed=config.seed + 100 * record.index,
         on_iteration=on_iteration,
         is_over=slow.budget.is_over,

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.models.precision import fast_autocast
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_judge import TinyJudge
 
@@ -77,7 +78,7 @@ def train_judge(
         pairs = draw_pairs(episodes, config.batch, rng)
         shape = (len(pairs.opening_B), 3, 1, 1)
         gain = 1.0 + config.brightness * (2.0 * torch.rand(shape, generator=generator) - 1.0)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             success, opening = judge(pairs.first_BCHW * gain, pairs.image_BCHW * gain)
         target = outcomes(pairs.opening_B, config)
         loss = F.binary_cross_entropy_with_logits(success.float(), target)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.models.precision import fast_autocast
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import CHUNK, TinyPolicy
 
@@ -51,7 +52,7 @@ def train_policy(
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
         images, tasks, chunks = draw_chunks(demonstrations, config.batch, rng)
         images = recolor(images, config.color, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             logits = policy(images, tasks).float()
         loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
         return loss, {"loss": float(loss.detach())}

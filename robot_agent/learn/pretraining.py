@@ -115,6 +115,18 @@ def read_policy(path: Path) -> TinyPolicy:
     return network.eval()
 
 
+def read_world(path: Path) -> TinyWorld:
+    """Return a tiny world model from a file of weights.
+
+    Raises:
+        InputError: The file is no safetensors file.
+        BundleRejectedError: Its tensors do not fit, or hold numbers that are not finite.
+    """
+    network = TinyWorld()
+    load_into(network, _tensors(path), path.name)
+    return network.eval()
+
+
 def _tensors(path: Path) -> dict[str, Tensor]:
     with storage_errors("reading weights", path):
         content = path.read_bytes()

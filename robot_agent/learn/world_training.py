@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes, Window, concatenate, draw_windows
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.learn.picture_scores import psnr
+from robot_agent.models.precision import fast_autocast
 from robot_agent.models.tiny_world import TinyWorld
 
 
@@ -88,7 +90,7 @@ def unrolled_loss(
     pixel, tool = torch.zeros(()), torch.zeros(())
     unroll = images.shape[1] - 1
     for t in range(unroll):
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             image, state = world(image, window.first_BCHW, state, actions[:, t + 1], actions[:, t])
         change = (images[:, t + 1] - images[:, t]).abs().amax(dim=1, keepdim=True)
         mask = F.max_pool2d((change > 0.04).float(), 5, stride=1, padding=2)
@@ -131,9 +133,3 @@ def held_out_errors(
             ours[str(t + 1)] = psnr(image.clamp(0, 1), target)
             still[str(t + 1)] = psnr(window.images_BTCHW[:, 0], target)
     return {"ours": ours, "repeat_last": still}
-
-
-def psnr(image: Tensor, target: Tensor) -> float:
-    """Return the mean peak signal-to-noise ratio [dB] of pictures (B, C, H, W) in [0, 1]."""
-    error = (image - target).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return float((-10.0 * torch.log10(error)).mean())

@@ -14,6 +14,7 @@ from robot_agent.core.types import ImageArray, Observation
 from robot_agent.core.wx250s import NEUTRAL_RAD
 from robot_agent.models.onnx_policy import OnnxLogits, Precision, export_policy
 from robot_agent.models.peak import torch_threads
+from robot_agent.models.precision import fast_autocast
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_vla import MODEL_SIZE_PX, ActionLogits, TinyVla
@@ -33,7 +34,7 @@ class Bfloat16Logits:
 
     def __call__(self, image_BCHW: Tensor, instruction_B: Tensor) -> Tensor:
         """Return logits as float32."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             logits: Tensor = self._network(image_BCHW, instruction_B).float()
         return logits
 

@@ -13,12 +13,14 @@ from torch import Tensor
 from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import ACTION_DIM, FloatArray, ImageArray, Observation, require_array
+from robot_agent.models.precision import fast_autocast
 from robot_agent.models.scaling import (
     resize_squashed,
     scale_actions,
     scale_states,
     to_bytes,
     to_unit,
+    unscale_states,
 )
 from robot_agent.models.tiny_world import SIZE_PX, TinyWorld
 
@@ -62,7 +64,7 @@ class TinyImagination:
 
     @torch.no_grad()
     def _advance(self, action_BA: Tensor) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_autocast():
             image, state = self._world(
                 self._image, self._first, self._state, action_BA, self._previous_action
             )
@@ -76,8 +78,6 @@ class TinyImagination:
         self._state, self._previous_action = self._state[index], self._previous_action[index]
 
     @property
-    def tool_m(self) -> FloatArray:
-        """Imagined tool positions (B, 3)."""
-        from robot_agent.models.scaling import unscale_states
-
-        return unscale_states(self._state)[:, :3]
+    def tool_states(self) -> FloatArray:
+        """Imagined Bridge states (B, 7) of the tools."""
+        return unscale_states(self._state)
