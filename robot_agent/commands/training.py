@@ -18,6 +18,7 @@ from robot_agent.commands.options import (
 )
 from robot_agent.commands.output import progress, show, table
 from robot_agent.commands.policy import register as register_policy
+from robot_agent.commands.scene_finetune import finetune_scene
 from robot_agent.commands.trust import register as register_trust
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError
@@ -55,8 +56,12 @@ def register(commands: "Commands") -> None:
         add_json(train)
     register_samplers(world)
     register_trust(world)
-    finetune = add_command(world, "finetune", "adapt the world model to real clips", _finetune)
-    finetune.add_argument("--clips", type=Path, required=True, help="folder of NNN.mp4, NNN.npz")
+    finetune = add_command(world, "finetune", "adapt the world model to a scene", _finetune)
+    source = finetune.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clips", type=Path, help="folder of NNN.mp4, NNN.npz")
+    source.add_argument("--data", type=Path, help="recording of the scene; first episodes train")
+    finetune.add_argument("--replay", type=Path, help="old episodes, with --data (default: made)")
+    finetune.add_argument("--home", type=Path, help="unseen episodes at home, with --data")
     finetune.add_argument("--out", type=Path, default=_FINETUNED, help="folder for the weights")
     add_seed(finetune)
     add_config(finetune)
@@ -105,6 +110,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
+    if arguments.data is not None:
+        return finetune_scene(arguments)
     existing_folder(arguments.clips, "a folder of clips", "Check the path.")
     from robot_agent.learn.clips import ClipFinetuneConfig, finetune_on_clips
 

@@ -1,5 +1,6 @@
 """From a recording to a file of weights: how the shipped networks of the tiny tier are made."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
+from robot_agent.learn.checkpoint import Keep
 from robot_agent.learn.data import Episodes, load_demonstrations, load_recording
 from robot_agent.learn.fit import FitConfig, Metrics, Report
 from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
@@ -60,6 +62,16 @@ class Job:
         """Metrics as they come, one JSON line each, beside the weights."""
         return self.out.with_suffix(".jsonl")
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run is kept until it ends; the same command goes on from it."""
+        return self.out.with_suffix(".training")
+
+    def order(self, config: PretrainingConfig) -> str:
+        """Return what the run is of, so that another one does not resume it."""
+        words = [*map(str, self.data), str(self.init), str(self.seed), repr(config.world)]
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
 
 def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a world model; return metrics, and PSNR [dB] on held-out episodes."""
@@ -67,15 +79,16 @@ def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[
     if job.init is not None:
         load_into(network, _tensors(job.init), job.init.name)
     network.to(memory_format=torch.channels_last)
-    held_out = _read(job.held_out, use_valid=False)
+    held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:
-        return train_world(network, episodes, config.world, job.seed, report=report, log=job.log)
+        keep = Keep(job.checkpoint, job.order(config), log=job.log)
+        return train_world(network, episodes, config.world, job.seed, report=report, keep=keep)
 
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return held_out_errors(network, episodes, job.seed)
 
-    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
+    return _run(job, network, read_recording(job.data[0]), held_out, (train, measure))
 
 
 def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict
 def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a judge; return metrics, and its error rates on held-out episodes."""
     network = _seeded(job, config, lambda: TinyJudge(len(INSTRUCTIONS)))
-    held_out = _read(job.held_out, use_valid=False)
+    held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:
         return train_judge(network, episodes, config.judge, job.seed, report=report, log=job.log)
@@ -103,7 +116,7 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return audit_judge(network, episodes, config.judge, job.seed)
 
-    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
+    return _run(job, network, read_recording(job.data[0]), held_out, (train, measure))
 
 
 def read_policy(path: Path) -> TinyPolicy:
@@ -150,12 +163,14 @@ def _seeded(job: Job, config: PretrainingConfig, make: Callable[[], Any]) -> Any
     return make()
 
 
-def _read(path: Path | None, *, use_valid: bool) -> Any:
-    """Return the episodes of a recording; InputError when it is none."""
-    if path is None:
-        return None
+def read_recording(path: Path) -> Episodes:
+    """Return the whole episodes of a recording; InputError when the file is none."""
     with _recordings([path]):
-        return load_recording(path, use_valid=use_valid)
+        return load_recording(path, use_valid=False)
+
+
+def _read(path: Path | None) -> Any:
+    return None if path is None else read_recording(path)
 
 
 @contextmanager
@@ -193,4 +208,5 @@ def _run(
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     with storage_errors("writing weights", job.out):
         replace_file(job.out, save(tensors))
+        job.checkpoint.unlink(missing_ok=True)
     return results

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from robot_agent.core import wx250s
 from robot_agent.core.bridge_action import Normalization, bridge_state
@@ -24,7 +23,8 @@ from robot_agent.learn.clip_data import (
     lag_correlations,
     read_clips,
 )
-from robot_agent.learn.data import Episodes, load_recording, subset
+from robot_agent.learn.data import Episodes, subset
+from robot_agent.learn.pretraining import read_recording
 from robot_agent.models.scaling import unscale_states
 from robot_agent.store.clips import load_clip
 
@@ -116,12 +116,7 @@ def of_recording(path: Path, count: int) -> list[RealEpisode]:
     Raises:
         InputError: The file is no recording.
     """
-    try:
-        recorded = load_recording(path, use_valid=False)
-    except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(
-            f"{path}: is no recording ({error}). Make one with: robot-agent demos collect"
-        ) from error
+    recorded = read_recording(path)
     return of_training(subset(recorded, range(min(count, len(recorded)))))
 
 

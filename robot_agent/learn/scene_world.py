@@ -70,9 +70,7 @@ def finetune_members(
 
     The verdict is that of the worst member; see `trust_report`.
     """
-    rows = list(range(len(scene)))
-    held = subset(scene, rows[-config.held_out :])
-    seen = subset(scene, rows[: -config.held_out] or rows)
+    seen, held = _split(scene, config.held_out)
 
     real = of_training(held)
 
@@ -101,6 +99,11 @@ def finetune_members(
         tuned = list(pool.map(tune, range(len(members))))
     worlds, numbers, reports = zip(*tuned, strict=True)
     return list(worlds), _judge(numbers, reports)
+
+
+def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:
+    rows = list(range(len(scene)))
+    return subset(scene, rows[:-held_out] or rows), subset(scene, rows[-held_out:])
 
 
 def within(practice: PracticeConfig, trust: Mapping[str, Any]) -> PracticeConfig:

@@ -5,7 +5,6 @@ Axis letters: B batch, T time, C H W picture, A action, P state.
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_agent.core.config import require_range
+from robot_agent.learn.checkpoint import Checkpoint, Keep
 from robot_agent.learn.data import Episodes, Window, concatenate, draw_windows
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.picture_scores import psnr
@@ -52,8 +52,8 @@ def train_world(
     *,
     replay: Episodes | None = None,
     report: Report | None = None,
-    log: Path | None = None,
     max_seconds: float = math.inf,
+    keep: Keep | None = None,
 ) -> Metrics:
     """Train in place on `episodes`, mixed with `replay` when given; see `fit` for the rest."""
     rng = np.random.default_rng(seed)
@@ -74,8 +74,9 @@ def train_world(
         loss_of_step,
         config.fit,
         report=report,
-        log=log,
+        log=None if keep is None else keep.log,
         max_seconds=max_seconds,
+        checkpoint=None if keep is None else Checkpoint(keep, {"world": world}, rng),
     )
     world.eval()
     return metrics

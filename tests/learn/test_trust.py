@@ -25,7 +25,7 @@ from robot_agent.sim.recordings import save_recording
 from robot_agent.sim.scenes import HOME, NOVEL
 from tests.learn.planted_worlds import PLANTED, PlantedWorld
 
-FEW = TrustConfig(horizon=15, windows=10, sweep_starts=2)
+FEW = TrustConfig(horizon=10, windows=8, sweep_starts=2)
 
 
 def kitchen(_rng):
@@ -59,14 +59,14 @@ def shipped():
 def test_a_shipped_model_is_not_refused(scene, member, recordings, shipped):
     report = trust_report(shipped[member], of_recording(recordings[scene], 4), FEW, seed=3)
     assert report.verdict == "train", report.reasons
-    assert report.safe_horizon == 15
+    assert report.safe_horizon == 10
     for axis in ("dx", "dy", "dz"):
         assert 0.5 < report.axes[axis]["gain"] < 1.3
         assert report.edits[f"mirror {axis}"]["worse_db"] > 0.5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_bad_model_is_refused_every_time(planted, seed, recordings, shipped):
     world = PlantedWorld(shipped[seed % 2], **PLANTED[planted])
