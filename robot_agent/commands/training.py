@@ -88,15 +88,20 @@ def _train(arguments: argparse.Namespace) -> int:
         "policy": pretraining.pretrain_policy,
         "judge": pretraining.pretrain_judge,
     }[name]
-    job = pretraining.Job(
-        data, new_file(arguments.out), arguments.seed, arguments.held_out, arguments.init
-    )
-    with progress(f"training the {name}") as say:
+    from robot_agent.learn.processes import training_processes
+
+    out = new_file(arguments.out)
+    with training_processes() as rank, progress(f"training the {name}") as say:
+        job = pretraining.Job(
+            data, out, arguments.seed, arguments.held_out, arguments.init, rank=rank
+        )
         results = run(
             job,
             config,
             lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
         )
+    if rank:
+        return 0
     results["config"] = {name: to_plain(config)[name], "threads": config.threads}
     shown = {key: value for key, value in results.items() if key != "config"}
     show(

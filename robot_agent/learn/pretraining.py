@@ -21,12 +21,16 @@ from robot_agent.learn.data import Episodes, load_demonstrations, load_recording
 from robot_agent.learn.fit import FitConfig, Metrics, Report
 from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
 from robot_agent.learn.policy_training import PolicyTrainingConfig, train_policy
+from robot_agent.learn.processes import is_alone
 from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
 from robot_agent.models.tiny_world import TinyWorld
 from robot_agent.store.durable import replace_file, storage_errors
+
+_BETWEEN_RANKS = 1_000_003
+"""Between the seeds of two processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,8 @@ class Job:
     """A recording that is not trained on, to measure with."""
     init: Path | None = None
     """Weights to go on from, for a world model; fresh ones by default."""
+    rank: int = 0
+    """Of this process among those that train together; the first one writes."""
 
     @property
     def log(self) -> Path:
@@ -82,8 +88,9 @@ def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[
     held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:
-        keep = Keep(job.checkpoint, job.order(config), log=job.log)
-        return train_world(network, episodes, config.world, job.seed, report=report, keep=keep)
+        keep = Keep(job.checkpoint, job.order(config), log=job.log) if is_alone() else None
+        seed = job.seed + _BETWEEN_RANKS * job.rank
+        return train_world(network, episodes, config.world, seed, report=report, keep=keep)
 
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return held_out_errors(network, episodes, job.seed)
@@ -205,6 +212,8 @@ def _run(
     }
     if held_out is not None and measure is not None:
         results["held_out"] = dict(measure(held_out))
+    if job.rank:
+        return results
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     with storage_errors("writing weights", job.out):
         replace_file(job.out, save(tensors))

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from robot_agent.learn.fit import FitConfig, fit
 from robot_agent.learn.world_training import WorldTrainingConfig, train_world
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym.network import Dit, DitConfig
+from robot_agent.sim.collect import Plan, collect
+from robot_agent.sim.recordings import save_recording
 from tests.learn.episodes import moving_dot
 
 SMALL = TinyWorldConfig(channels=(8, 16, 16), condition=16)
@@ -168,3 +172,24 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     one = fit_line(numbers()).numpy()
     for rank in range(2):
         assert np.allclose(np.load(tmp_path / f"{rank}.npy"), one, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_a_world_and_one_process_writes(tmp_path):
+    plan = Plan(kind="play", num=2, seed=5, steps=6)
+    save_recording(tmp_path / "play.safetensors", collect(plan, workers=1))
+    words = ["world", "train", "--data", str(tmp_path / "play.safetensors")]
+    words += ["--out", str(tmp_path / "w.safetensors"), "--set", "world.fit.steps=1", "--json"]
+    small = ["--set", "world.unroll=[1]", "--set", "world.stages=[1.0]", "--set", "world.frames=4"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    address = ["--master-addr", "127.0.0.1", "--master-port", "29611"]
+    done = subprocess.run(
+        [*torchrun, *address, "-m", "robot_agent.cli", *words, *small],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count('"command": "world train"') == 1
+    assert (tmp_path / "w.safetensors").exists()

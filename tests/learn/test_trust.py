@@ -223,3 +223,25 @@ def test_the_sweep_alone_measures_every_axis(recordings, capsys):
     assert set(results["axes"]) == set(AXES)
     assert 0.5 < results["axes"]["dx"]["gain"] < 1.3
     assert results["at_rest"]["drift_m"] < 0.01
+
+
+@pytest.mark.slow
+def test_finetuning_on_episodes_reports_the_rest_and_the_home(recordings, tmp_path, capsys):
+    words = ["world", "finetune", "--data", str(recordings["kitchen"]), "--json"]
+    words += ["--replay", str(recordings["home"]), "--home", str(recordings["home"])]
+    small = ["--set", "training.fit.steps=1", "--set", "training.frames=10", "--set", "episodes=2"]
+    assert main([*words, *small, "--out", str(tmp_path / "ft")]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert set(results["held_out"]) == {"1", "5", "10"}
+    assert set(results["held_out"]["10"]) == {"ours", "repeat_last", "before", "shuffled"}
+    assert results["measured_on"] == 2
+    assert abs(results["error_lowered"]) < 0.5
+    assert (tmp_path / "ft" / "world.safetensors").exists()
+
+
+def test_no_episode_left_to_measure_on_is_refused(recordings, tmp_path, capsys):
+    words = ["world", "finetune", "--data", str(recordings["kitchen"])]
+    words += ["--replay", str(recordings["home"]), "--out", str(tmp_path / "ft")]
+    assert main(words) != 0
+    assert "4 episodes, must be more than the 5 to train on" in capsys.readouterr().err
+    assert not (tmp_path / "ft").exists()
