@@ -14,6 +14,7 @@ NODES = (
     "recorder",
     "adaptation",
     "sim_world",
+    "camera_frames",
     "teleop",
     "xs_emulator",
 )

@@ -7,7 +7,8 @@ exclude_patterns: list[str] = []
 # Not on a machine that builds documents.
 autodoc_mock_imports = [
     "av", "cv2", "interbotix_xs_msgs", "launch", "launch_ros", "mcap", "mcap_ros2", "mujoco",
-    "onnxruntime", "pyrealsense2", "rclpy", "robot_agent_interfaces", "safetensors", "torch",
+    "onnxruntime", "pyrealsense2", "rclpy", "robot_agent_interfaces", "safetensors", "tf2_msgs",
+    "torch",
 ]  # fmt: skip
 autodoc_typehints = "description"
 napoleon_google_docstring = True

@@ -1,14 +1,16 @@
 """The one file that names concrete classes: makes policies, teams, releases and the slow loop."""
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robot_agent.core.errors import ConfigError
+from robot_agent.core.errors import BundleRejectedError, ConfigError
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import ImageArray, Observation
+from robot_agent.core.types import Observation
 
 if TYPE_CHECKING:
     from robot_agent.evaluate.judging import ClipJudge
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from robot_agent.learn.desk import TinyDesk
     from robot_agent.learn.imagine import Start
     from robot_agent.learn.improve import ImproveConfig, Order, Slow
+    from robot_agent.learn.published import PublishedLoader
     from robot_agent.learn.source import EpisodeSource
     from robot_agent.models.tiny_team import TinyTeam
-    from robot_agent.release.gate import GateReport
+    from robot_agent.release.gate import Gate, GateReport
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import SigningKey
 
 ASSETS = Path(__file__).parent / "assets"
 KEYRING = "keyring.json"
@@ -34,28 +39,27 @@ def load_policy(bundle: Path) -> Policy:
         ConfigError: No keyring lies beside the registry that holds the bundle.
     """
     from robot_agent.core.policy_needs import RobotOffer, require_fit
-    from robot_agent.learn.proof import policy_of
-    from robot_agent.models.backends import choose_backend
-    from robot_agent.models.tiny_vla import TinyVla
+    from robot_agent.learn.proof import acting_policy
     from robot_agent.release.bundle_reader import read_bundle
     from robot_agent.release.signing import load_keyring
 
-    found = read_bundle(bundle, load_keyring(find_keyring(bundle)), allow_retired=True)
-    golden = found.golden
-    ids = [int(i) for i in golden.instruction_ids]
-    backend = choose_backend(
-        policy_of(found), found.onnx, golden.images_nhwc, ids, name=found.label
-    )
-    policy = TinyVla(
-        backend.logits,
-        tuple(found.manifest.provenance["instructions"]),
-        version=found.label,
-        normalization=found.normalization,
-        action_space=found.manifest.action_space,
-        backend=backend.name,
-    )
+    keyring = find_keyring(bundle)
+    found = read_bundle(bundle, load_keyring(keyring), allow_retired=True)
+    policy: Policy
+    if found.settings is not None:
+        policy = published_loader().load(found, keyring.parent)
+    else:
+        policy = acting_policy(found)
     require_fit(policy.needs, RobotOffer(), found.label)
     return policy
+
+
+@functools.cache
+def published_loader() -> "PublishedLoader":
+    """Return the one of this process: bases stay in memory while releases come and go."""
+    from robot_agent.learn.published import PublishedLoader
+
+    return PublishedLoader()
 
 
 def find_keyring(bundle: Path) -> Path:
@@ -75,29 +79,36 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
     return load(assets)
 
 
-def load_judge(name: str, assets: Path = ASSETS) -> "ClipJudge":
-    """Return the judge that trials are scored with; `tiny` is the one that is never a reward.
+def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> "ClipJudge":
+    """Return the judge that trials are scored with.
 
-    It reads real episodes at its calibrated threshold: see DECISIONS.md 11.
+    `tiny` is the one that is never a reward, `tiny-reward` the one that is; a YAML file describes
+    a vision-language model, whose answers are kept in `memory`. The threshold of the classifiers
+    is the calibrated one for real episodes: see DECISIONS.md 11.
     """
-    from robot_agent.evaluate.judging import ClipJudge
+    from robot_agent.evaluate import clip_judges
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.models.classifier_judge import ClassifierJudge
-    from robot_agent.models.scaling import resize_squashed
     from robot_agent.models.tiny_team import INSTRUCTIONS, read_manifest
     from robot_agent.models.tiny_world import SIZE_PX
+    from robot_agent.store.votes import VoteFile
 
-    if name != "tiny":
-        raise ConfigError(f"judge '{name}' is unknown, must be: tiny.")
-    judge = ClassifierJudge([load_team(assets).held_out_judge], INSTRUCTIONS)
-
-    def score(frames: ImageArray, instruction: str) -> float:
-        small = np.stack([resize_squashed(frame, SIZE_PX) for frame in frames])
-        return float(judge.score(small[None], [instruction])[0])
-
-    manifest = read_manifest(assets)
-    digest = str(manifest["files"][manifest["held_out_judge"]]["sha256"])[:16]
-    return ClipJudge(digest, ImproveConfig().real_threshold, score)
+    if name.endswith((".yaml", ".yml")):
+        return clip_judges.vlm_clip_judge(Path(name), None if memory is None else VoteFile(memory))
+    manifest, team = read_manifest(assets), load_team(assets)
+    kinds = {
+        "tiny": ([team.held_out_judge], [manifest["held_out_judge"]]),
+        "tiny-reward": (team.judges, manifest["judges"]),
+    }
+    if name not in kinds:
+        raise ConfigError(f"judge '{name}' is unknown, must be: {', '.join(kinds)}, or a .yaml.")
+    members, files = kinds[name]
+    return clip_judges.classifier_clip_judge(
+        ClassifierJudge(members, INSTRUCTIONS),
+        [str(manifest["files"][file]["sha256"]) for file in files],
+        ImproveConfig().real_threshold,
+        SIZE_PX,
+    )
 
 
 def ensure_releases(folder: Path, policy: str = "tiny") -> str:
@@ -109,24 +120,8 @@ def ensure_releases(folder: Path, policy: str = "tiny") -> str:
     from robot_agent.learn.desk import bundle_contents
     from robot_agent.models.tiny_team import load_shipped_policy
     from robot_agent.release.bundle import write_bundle
-    from robot_agent.release.registry import Registry
-    from robot_agent.release.signing import (
-        create_key,
-        load_key,
-        load_keyring,
-        save_keyring,
-        trusted,
-    )
 
-    keys = folder / "keys"
-    if not (keys / TRAINER_KEY).exists():
-        create_key(keys / TRAINER_KEY)
-    if not (keys / OPERATOR_KEY).exists():
-        create_key(keys / OPERATOR_KEY)
-    operator, trainer = load_key(keys / OPERATOR_KEY), load_key(keys / TRAINER_KEY)
-    if not (folder / KEYRING).exists():
-        save_keyring(folder / KEYRING, trusted((operator, "operator"), (trainer, "trainer")))
-    registry = Registry(folder, load_keyring(folder / KEYRING))
+    registry, operator = ensure_registry(folder)
     if registry.current():
         return registry.current()
     network, instructions, sha256 = load_shipped_policy(ASSETS, policy)
@@ -143,6 +138,24 @@ def ensure_releases(folder: Path, policy: str = "tiny") -> str:
     if not source.exists():
         write_bundle(source, contents, operator)
     return registry.install_factory(source)
+
+
+def ensure_registry(folder: Path) -> "tuple[Registry, SigningKey]":
+    """Return the registry in a folder and the operator's key, made when they are missing."""
+    from robot_agent.release.registry import Registry
+    from robot_agent.release.signing import (
+        create_key,
+        load_key,
+        load_keyring,
+        save_keyring,
+        trusted,
+    )
+
+    paths = [folder / "keys" / name for name in (OPERATOR_KEY, TRAINER_KEY)]
+    operator, trainer = (load_key(p) if p.exists() else create_key(p) for p in paths)
+    if not (folder / KEYRING).exists():
+        save_keyring(folder / KEYRING, trusted((operator, "operator"), (trainer, "trainer")))
+    return Registry(folder, load_keyring(folder / KEYRING)), operator
 
 
 def home_starts(assets: Path = ASSETS) -> "list[Start]":
@@ -232,42 +245,40 @@ def gate_release(releases: Path, label: str) -> "GateReport":
         ConfigError: Nothing here can run an architecture like that of the current release.
     """
     from robot_agent.core.errors import SwapRefusedError
-    from robot_agent.learn.desk import DeskConfig
-    from robot_agent.learn.proof import shipped_probes
-    from robot_agent.models.tiny_vla import ARCHITECTURE
-    from robot_agent.release.gate import Gate
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import load_keyring
     from robot_agent.release.states import State
 
-    keyring = load_keyring(releases / KEYRING)
-    registry = Registry(releases, keyring)
+    registry = Registry(releases, load_keyring(releases / KEYRING))
     state = registry.releases().states.get(label)
     if state is not State.VERIFIED:
         raise SwapRefusedError(
             f"{label}: is {state or 'unknown'}, must be VERIFIED to go before the gate. "
             f"List the releases with: robot-agent weights list"
         )
-    base = registry.load(registry.current())
-    if base.manifest.architecture != ARCHITECTURE:
-        raise ConfigError(
-            f"{label}: the gate here runs {ARCHITECTURE}, the current release is "
-            f"{base.manifest.architecture}. Gate it where it was trained."
-        )
-    config = DeskConfig()
-    probes = shipped_probes(base, load_team(), home_starts(), config.proof)
-    left_out = [name for name, probe in vars(probes).items() if probe is None]
-    gate = Gate(config.gate, keyring, base=base, probes=probes, allow_skipped=left_out)
-    report = gate.judge(registry.path(label))
+    report = _gate_of(registry, releases, label).judge(registry.path(label))
     report.save(releases / f"gate-{label}.json")
     failure = report.first_failure
     if failure is None:
         registry.advance(label, State.LOADED)
-        registry.advance(label, State.SANE, f"gated here against {base.label}")
+        registry.advance(label, State.SANE, f"gated here against {registry.current()}")
     else:
         words = f"gate: {failure.name} is {failure.value}, must be {failure.limit}"
         registry.reject(label, words)
     return report
+
+
+def _gate_of(registry: "Registry", releases: Path, label: str) -> "Gate":
+    from robot_agent.learn.desk import shipped_gate
+    from robot_agent.learn.published import published_gate
+    from robot_agent.release.signing import load_keyring
+
+    base, keyring = registry.load(registry.current()), load_keyring(releases / KEYRING)
+    with contextlib.suppress(BundleRejectedError):  # a damaged one is the gate's own to refuse
+        candidate = registry.load(label)
+        if candidate.settings is not None:
+            return published_gate(published_loader(), releases, keyring, base, candidate)
+    return shipped_gate(base, load_team(), home_starts(), keyring, label)
 
 
 def ensure_replay(path: Path, num: int = 120, seed: int = 90) -> Path:

@@ -5,6 +5,7 @@ python -m robot_agent.node arm_guard --ros-args -r __ns:=/wx250s
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from robot_agent.core.errors import ConfigError
@@ -18,6 +19,7 @@ NAMES = (
     "adaptation",
     "teleop",
     "xs_emulator",
+    "camera_frames",
 )
 
 
@@ -27,45 +29,18 @@ def run(name: str, arguments: Sequence[str]) -> int:
     Raises:
         ConfigError: No node has this name; lists them.
     """
-    words = [name, *arguments]
-    match name:
-        case "sim_world":
-            from robot_agent.ros import sim_world
-
-            return sim_world.main(words)
-        case "camera":
-            from robot_agent.ros import camera
-
-            return camera.main(words)
-        case "arm_guard":
-            from robot_agent.ros import arm_guard
-
-            return arm_guard.main(words)
-        case "policy":
-            return _policy(words)
-        case "recorder":
-            from robot_agent.ros import recorder
-
-            return recorder.main(words)
-        case "adaptation":
-            from robot_agent.ros import adaptation
-
-            return adaptation.main(words)
-        case "teleop":
-            from robot_agent.ros import teleop
-
-            return teleop.main(words)
-        case "xs_emulator":
-            from robot_agent.ros import xs_emulator
-
-            return xs_emulator.main(["xs_sdk", *arguments])
-    raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
+    words = ["xs_sdk" if name == "xs_emulator" else name, *arguments]
+    if name == "policy":
+        return _policy(words)
+    if name not in NAMES:
+        raise ConfigError(f"node '{name}' is unknown. Choose one of: {', '.join(NAMES)}.")
+    return int(import_module(f"robot_agent.ros.{name}").main(words))
 
 
 def _policy(words: Sequence[str]) -> int:
     from robot_agent.compose import ensure_releases, load_policy
+    from robot_agent.release.weights import ReleaseWeights
     from robot_agent.ros import policy
-    from robot_agent.ros.weights import ReleaseWeights
 
     def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
         ensure_releases(releases, shipped)  # a first start, by `ros2 launch`, has none

@@ -119,7 +119,7 @@ install_project() {
 
 check_imports() {
   local modules="cv2, mujoco, onnxruntime, torch"
-  [[ $ros == wheels ]] && modules+=", rclpy, robot_agent_interfaces.msg, interbotix_xs_msgs.msg"
+  [[ $ros == wheels ]] && modules+=", rclpy, robot_agent_interfaces.msg, interbotix_xs_msgs.msg, tf2_msgs.msg"
   MUJOCO_GL=${MUJOCO_GL:-egl} "$venv/bin/python" -c "import $modules"
 }
 

@@ -29,6 +29,8 @@ class PairingConfig:
     """Equal pictures in a row, after the joints moved, that make the camera count as frozen."""
     min_motion_rad: float = 0.05
     """Joint motion that must show in a picture."""
+    kept_pictures: int = 4
+    """Newest pictures that are kept; who looks back, as a recorder does, needs more."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -37,6 +39,7 @@ class PairingConfig:
         require_range("max_future_s", self.max_future_s, 0.0, 1.0, "s")
         require_range("max_replaced", self.max_replaced, 1, 100)
         require_range("max_frozen", self.max_frozen, 2, 100)
+        require_range("kept_pictures", self.kept_pictures, 1, 1000)
         require_range("min_motion_rad", self.min_motion_rad, 0.01, 0.5, "rad")
 
 
@@ -53,7 +56,7 @@ class ObservationPairing:
     def __init__(self, config: PairingConfig | None = None) -> None:
         """Begin with nothing seen."""
         self._config = config or PairingConfig()
-        self._images: deque[tuple[int, ImageArray]] = deque(maxlen=4)
+        self._images: deque[tuple[int, ImageArray]] = deque(maxlen=self._config.kept_pictures)
         self._joints: deque[_Joints] = deque(maxlen=100)
         self._changed = threading.Condition()
         self._health = FrameHealth(self._config)
@@ -116,6 +119,11 @@ class ObservationPairing:
         with self._changed:
             return self._images[-1][0] if self._images else 0
 
+    def newest_joints_ns(self) -> int:
+        """Return the stamp of the newest joints, 0 when there are none."""
+        with self._changed:
+            return self._joints[-1].stamp_ns if self._joints else 0
+
     def newest(self, now_ns: int, not_before_ns: int = 0) -> Observation | None:
         """Return the newest pair whose picture was taken at `not_before_ns` or later, or None."""
         with self._changed:
@@ -135,6 +143,11 @@ class ObservationPairing:
         """Return when something new has come, or after `timeout_s`."""
         with self._changed:
             self._changed.wait(timeout_s)
+
+    def wake(self) -> None:
+        """Let who waits look again, though nothing new has come."""
+        with self._changed:
+            self._changed.notify_all()
 
     def _newest(self, now_ns: int, not_before_ns: int) -> Observation | None:
         for stamp_ns, image_hwc in reversed(self._images):

@@ -41,7 +41,7 @@ def calib_text(T_base_camera: FloatArray, name: str, robot: str) -> str:
             "move_group_namespace": "/",
             "move_group": "arm",
         },
-        "transform": _transform(T_base_camera),
+        "transform": transform_of(T_base_camera),
     }
     return yaml.safe_dump(content, sort_keys=False)
 
@@ -63,11 +63,12 @@ def static_transform(
     return {
         "parent": f"{robot}/{BASE_FRAME}" if robot else BASE_FRAME,
         "child": ROOT_FRAME,
-        **_transform(T_base_camera @ np.linalg.inv(T_link_optical)),
+        **transform_of(T_base_camera @ np.linalg.inv(T_link_optical)),
     }
 
 
-def _transform(T: FloatArray) -> dict[str, dict[str, float]]:
+def transform_of(T: FloatArray) -> dict[str, dict[str, float]]:
+    """Return translation [m] and rotation (quaternion) of a transform (4, 4), by their axes."""
     x, y, z, w = quaternion_xyzw(T[:3, :3])
     return {
         "translation": dict(zip("xyz", map(float, T[:3, 3]), strict=True)),

@@ -1,7 +1,6 @@
-"""`up`, `run` and `adapt`: start the nodes, run a task, adapt to a scene."""
+"""`up` and `adapt`: start the nodes, adapt to a scene."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from robot_agent.commands.options import (
     whole,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.commands.place import add_place, require_known
 from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,17 +39,10 @@ def register(commands: "Commands") -> None:
     add_seed(up)
     add_config(up)
 
-    run = add_command(commands, "run", "run one episode of a task on the running agent", _run)
-    run.add_argument("--instruction", required=True, help='for example "open the drawer"')
-    run.add_argument("--max-steps", type=whole(1, 1000), default=30, help="steps at 5 Hz")
-    run.add_argument("--no-record", action="store_true", help="keep no episode of it")
-    _add_place(run)
-    add_json(run)
-
     adapt = add_command(commands, "adapt", "adapt to a scene on the running agent", _adapt)
     adapt.add_argument("--instruction", action="append", required=True, help="repeatable")
     _add_budget(adapt)
-    _add_place(adapt)
+    add_place(adapt)
     add_json(adapt)
     learner = adapt.add_argument_group("the learner process, which the adaptation node starts")
     learner.add_argument("--source", choices=("agent", "pipe"), default="agent")
@@ -57,13 +50,6 @@ def register(commands: "Commands") -> None:
     learner.add_argument("--store", type=Path, help="episode store")
     learner.add_argument("--releases", type=Path, help="release registry")
     add_config(adapt)
-
-
-def _add_place(parser: "Parser") -> None:
-    add_namespace(parser)
-    parser.add_argument("--scene", default="", help="simulated scene; empty keeps the present one")
-    parser.add_argument("--robot", action="store_true", help="on the real robot: resets nothing")
-    add_seed(parser)
 
 
 def _add_budget(parser: "Parser") -> None:
@@ -98,65 +84,13 @@ def _up(arguments: argparse.Namespace) -> int:
     return up.run(options)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    _require_known(arguments)
-    from robot_agent.ros.client import AgentClient
-    from robot_agent.ros.episodes import EpisodeOrder
-
-    order = EpisodeOrder(
-        instruction=arguments.instruction,
-        seed=arguments.seed,
-        max_steps=arguments.max_steps,
-        scene=arguments.scene,
-        is_simulated=not arguments.robot,
-        is_recorded=not arguments.no_record,
-        judge=_ask if arguments.robot and sys.stdin.isatty() else None,
-    )
-    with interruptible("the episode") as asked, AgentClient(arguments.namespace) as client:
-        client.wait_ready(_READY_S)
-        while True:
-            if client.episodes.repeats_start():
-                sys.stderr.write(
-                    "The second of a pair: put everything back as it was the last time.\n"
-                )
-            report = client.episodes.run(order, asked.is_set)
-            if not report.is_to_repeat or asked.is_set() or not _is_scene_put_back(arguments):
-                break
-    results = {"instruction": arguments.instruction, **vars(report)}
-    show(
-        "run",
-        results,
-        as_json=arguments.json,
-        seed=arguments.seed,
-        tables=[table("Episode", ("what", "value"), results.items())],
-    )
-    return 0 if report.outcome != "abort" else 1
-
-
-def _is_scene_put_back(arguments: argparse.Namespace) -> bool:
-    """Return whether the episode may be recorded anew: somebody's hands may be in the scene."""
-    if not arguments.robot:
-        return True
-    if not sys.stdin.isatty():
-        return False
-    sys.stderr.write("Put the scene back, step away from the arm, and press Enter to record anew.")
-    return bool(sys.stdin.readline())
-
-
-def _ask() -> str:
-    """Ask the person at the robot how an episode ended; what is not said stays unknown."""
-    sys.stderr.write("Did the robot do it? y, n, or Enter when you cannot say: ")
-    words = sys.stdin.readline().strip().lower()
-    return {"y": "success", "n": "failure"}.get(words[:1], "unknown")
-
-
 def _adapt(arguments: argparse.Namespace) -> int:
     if arguments.source == "pipe":
         from robot_agent.commands.learner import run_learner
 
         return run_learner(arguments)
     _require_agent_options(arguments)
-    _require_known(arguments)
+    require_known(arguments)
     from robot_agent.ros.client import AgentClient
 
     with (
@@ -216,17 +150,3 @@ def _require_agent_options(arguments: argparse.Namespace) -> None:
 
 def _words(feedback: Any) -> str:
     return f"round {feedback.round} {feedback.stage}: {feedback.message}"
-
-
-def _require_known(arguments: argparse.Namespace) -> None:
-    """Refuse tasks and scenes that the simulation does not know before any node is asked."""
-    if arguments.robot:
-        return
-    from robot_agent.sim.household import scene_named
-    from robot_agent.sim.tasks import task_of
-
-    asked = arguments.instruction
-    for instruction in asked if isinstance(asked, list) else [asked]:
-        task_of(instruction)
-    if arguments.scene:
-        scene_named(arguments.scene)

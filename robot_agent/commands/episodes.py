@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_agent.commands import episodes_exchange
+from robot_agent.commands import episodes_exchange, episodes_keep, episodes_play
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -15,6 +15,7 @@ from robot_agent.commands.options import (
     existing_folder,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.core.errors import ConfigError
 from robot_agent.store.durable import storage_errors
 from robot_agent.store.episode_format import OUTCOMES
 
@@ -39,6 +40,9 @@ def register(commands: "Commands") -> None:
     check.add_argument(
         "--all", action="store_true", help="hash and look into every recording, which is slow"
     )
+    check.add_argument(
+        "--calibration", type=Path, help="folder of those that every episode must be recorded with"
+    )
     label = add_command(group, "label", "say how an episode ended", _label)
     label.add_argument("episode", help="id of the episode")
     label.add_argument("outcome", choices=OUTCOMES)
@@ -47,6 +51,8 @@ def register(commands: "Commands") -> None:
         add_store(parser)
         add_json(parser)
     episodes_exchange.register(group)
+    episodes_play.register(group)
+    episodes_keep.register(group)
 
 
 def _open(folder: Path) -> "EpisodeStore":
@@ -108,7 +114,7 @@ def _check(arguments: argparse.Namespace) -> int:
     store = _open(arguments.store)
     report = recover(store, check_all=arguments.all)
     entries = [dataclasses.asdict(entry) for entry in report.entries]
-    findings = _look_into(store) if arguments.all else []
+    findings = _look_into(store, _wanted_seal(arguments)) if arguments.all else []
     rows = [[entry["episode"], entry["kind"], entry["detail"]] for entry in findings]
     tables = [table("Findings", ("episode", "what", "why"), rows)] if rows else []
     show(
@@ -120,15 +126,31 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _look_into(store: "EpisodeStore") -> list[dict[str, Any]]:
+def _wanted_seal(arguments: argparse.Namespace) -> str:
+    """Return the hash of the calibration that is asked for, or an empty text."""
+    if arguments.calibration is None:
+        return ""
+    if not arguments.all:
+        raise ConfigError("--calibration: only with --all, which looks into every episode.")
+    from robot_agent.calibrate.records import require_set
+
+    return require_set(arguments.calibration, "", "").hash
+
+
+def _look_into(store: "EpisodeStore", wanted_seal: str) -> list[dict[str, Any]]:
     """Check what every episode holds; those that would teach something false are set aside."""
-    from robot_agent.store.episode_checks import check_alignment, check_episode
+    from robot_agent.store.episode_checks import (
+        check_alignment,
+        check_calibration,
+        check_episode,
+    )
 
     findings, sound = [], []
     with progress("checking") as say:
         ids = list(store.list())
         for number, episode_id in enumerate(ids, 1):
             found = check_episode(store.load(episode_id))
+            found += check_calibration(store.describe(episode_id), wanted_seal)
             findings += [{"episode": episode_id, **dataclasses.asdict(one)} for one in found]
             fatal = [one for one in found if one.is_fatal]
             if fatal:

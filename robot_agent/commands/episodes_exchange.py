@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from robot_agent.store.exchange import Exporter, Importer
 
 _FORMATS = ("lerobot", "rlds", "clips", "rosbag")
+_VIEWERS = ("rerun",)
+"""Written, never read back."""
 
 
 def register(group: Any) -> None:
     """Add both commands to the group `episodes`."""
     export = add_command(group, "export", "write episodes in the format of another tool", _export)
-    export.add_argument("--format", choices=_FORMATS, required=True)
+    export.add_argument("--format", choices=(*_FORMATS, *_VIEWERS), required=True)
     export.add_argument("--out", type=Path, required=True, help="new folder")
     export.add_argument("--episode", action="append", default=[], help="only this; repeatable")
     export.add_argument("--outcome", help="only those that ended so, for example success")
@@ -103,9 +105,15 @@ def _exporters() -> "dict[str, Exporter]":
     """Return the exporters that take loaded episodes; a bag is a recording as it is."""
     from robot_agent.store.clip_exchange import export_clips
     from robot_agent.store.lerobot_export import export_lerobot
+    from robot_agent.store.rerun_export import export_rerun
     from robot_agent.store.rlds import export_rlds
 
-    return {"lerobot": export_lerobot, "rlds": export_rlds, "clips": export_clips}
+    return {
+        "lerobot": export_lerobot,
+        "rlds": export_rlds,
+        "clips": export_clips,
+        "rerun": export_rerun,
+    }
 
 
 def _importers() -> "dict[str, Importer]":

@@ -1,11 +1,11 @@
-"""`weights import --from worldgym`: checkpoints of other programs, read safely, key by key."""
+"""`weights import --from ...`: what other programs made, read safely, tensor by tensor."""
 
 import argparse
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_agent.commands.options import existing_file, whole
+from robot_agent.commands.options import add_config, existing_file, whole
 from robot_agent.commands.output import show, table
 from robot_agent.core.errors import ConfigError
 
@@ -18,7 +18,10 @@ _SHOWN = 20
 def add_foreign(parser: "Parser") -> None:
     """Let `weights import` take what is no release of ours."""
     parser.add_argument(
-        "--from", dest="family", choices=("worldgym",), help="the program that made the file"
+        "--from",
+        dest="family",
+        choices=("worldgym", "openvla", "openvla-oft", "pi0", "lerobot", "adapter"),
+        help="the program that made the file or folder; adapter: LoRA on what acts now",
     )
     parser.add_argument("--out", type=Path, help="with --from: new folder for the weights")
     parser.add_argument(
@@ -30,10 +33,16 @@ def add_foreign(parser: "Parser") -> None:
     parser.add_argument(
         "--heads", type=whole(1, 256), default=16, help="with --from: heads of an attention"
     )
+    parser.add_argument("--unnorm-key", default="bridge_orig", help="statistics of a policy")
+    add_config(parser)
 
 
 def import_foreign(arguments: argparse.Namespace) -> int:
     """Take in a checkpoint; 1 when a key does not fit, and then nothing is written."""
+    if arguments.family != "worldgym":
+        from robot_agent.commands.weights_published import import_published
+
+        return import_published(arguments)
     if arguments.out is None:
         raise ConfigError(f"--out is missing: --from {arguments.family} writes a new folder.")
     source = existing_file(arguments.source, "a checkpoint, .pt or .safetensors", "Check it.")

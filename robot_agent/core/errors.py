@@ -36,6 +36,15 @@ class EpisodeFormatError(RobotAgentError):
     """An episode folder that is cut short, foreign or of a newer schema."""
 
 
+class JudgeUnavailableError(RobotAgentError):
+    """A judge that cannot answer now; what it was asked stays unknown and is never a failure."""
+
+    def __init__(self, message: str, *, is_passing: bool, wait_s: float | None = None) -> None:
+        """Say whether asking again may help, and how long the judge wants to be left alone [s]."""
+        super().__init__(message)
+        self.is_passing, self.wait_s = is_passing, wait_s
+
+
 class StorageError(RobotAgentError):
     """The disk refused: full, read-only or failing."""
 

@@ -169,6 +169,8 @@ class Step:
     controller: str
     """policy, operator or none."""
     changes: tuple[str, ...] = ()
+    accepted_ns: int = 0
+    """Monotonic time at which the guard let it through; 0 where nobody measured it."""
 
 
 @dataclass(frozen=True, eq=False)

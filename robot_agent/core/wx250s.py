@@ -109,6 +109,14 @@ def forward(joints_rad: FloatArray) -> FloatArray:
     return T
 
 
+def link_motions(joints_rad: FloatArray) -> FloatArray:
+    """Return (7, 4, 4): how the link behind the first k joints has moved from where it is at zero.
+
+    Applied to a point in base_link with every joint at zero it gives the point where it is now.
+    """
+    return _chain(joints_rad)
+
+
 def body_points(joints_rad: FloatArray) -> dict[str, FloatArray]:
     """Return points (3,) [m] in base_link that must stay inside the box: tool, wrist, elbow."""
     chain = _chain(joints_rad)

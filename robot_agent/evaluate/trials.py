@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import FloatArray, Observation, Step
+from robot_agent.core.types import FloatArray, Step
 from robot_agent.evaluate.trial_runner import Outcome
+from robot_agent.sim.operator import ScriptedOperator
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
 
-_HELD_STEPS = 2
+OnStep = Callable[[Step], bool | None]
+"""Told of every step; True when the rest of the chunk must not act: its weights are recalled."""
+HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
@@ -46,13 +49,15 @@ def run_trial(
     seed: int,
     *,
     max_steps: int | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: OnStep | None = None,
+    operator: ScriptedOperator | None = None,
 ) -> Trial:
     """Run one trial: observe, infer, execute the whole chunk through the guard, again.
 
     The start state follows from `seed` and task alone, so that two policies meet the same one. A
     trial lasts `max_steps`, by default the task's, unless the guard latches a stop, or the task
-    ends at success. What the simulator says at the end counts.
+    ends at success. What the simulator says at the end counts. An `operator` may take the arm
+    at any step; when it lets go the policy looks anew.
 
     Raises:
         InputError: The scene has no such task.
@@ -61,36 +66,53 @@ def run_trial(
     max_steps = max_steps or task.max_steps
     robot.reset(seed, task.name, scene)
     policy.reset(instruction, seed)
+    if operator is not None:
+        operator.begin(scene, task, seed)
+    hands = _Hands(robot, policy, operator)
     steps = held = events = solved_at = 0
     guard = robot.guard
-    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
-        chunk = policy.act(robot.observe())
-        for action in chunk.actions[: max_steps - steps]:
-            before = robot.observe() if on_step is not None else None
-            sent = robot.execute(action, chunk.weights_version)
-            steps += 1
-            events += bool(guard.state.changes)
-            if on_step is not None and before is not None:
-                on_step(_step(robot, before, action, sent, chunk.weights_version))
-            is_solved = robot.world.success(task.name)
-            solved_at = (solved_at or steps) if is_solved else 0
-            held = held + 1 if task.ends_at_success and is_solved else 0
-            if guard.state.latched or held >= _HELD_STEPS:
-                break
+    while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
+        hands.move(on_step)
+        steps += 1
+        events += bool(guard.state.changes)
+        is_solved = robot.world.success(task.name)
+        solved_at = (solved_at or steps) if is_solved else 0
+        held = held + 1 if task.ends_at_success and is_solved else 0
     if solved_at and not task.ends_at_success:
         steps = solved_at
     reason = ", ".join(guard.state.latched)
     return Trial(instruction, seed, robot.world.success(task.name), steps, events, reason)
 
 
-def _step(
-    robot: SimRobot, before: Observation, action: FloatArray, sent: FloatArray, version: str
-) -> Step:
-    return Step(
-        observation=before,
-        proposed=np.asarray(action),
-        sent=sent,
-        weights_version=version,
-        controller="policy",
-        changes=robot.guard.state.changes,
-    )
+class _Hands:
+    """Whoever moves the arm: the policy by whole chunks, or an operator who takes it over."""
+
+    def __init__(self, robot: SimRobot, policy: Policy, operator: ScriptedOperator | None) -> None:
+        self._robot, self._policy, self._operator = robot, policy, operator
+        self._left: list[FloatArray] = []
+        self._version = policy.version
+
+    def move(self, on_step: OnStep | None) -> None:
+        """Execute one step."""
+        robot = self._robot
+        taken = self._operator.wants(robot.world.truth) if self._operator is not None else None
+        if taken is not None:
+            self._left = []
+        is_asked = taken is None and not self._left
+        seen = robot.observe() if is_asked or on_step is not None else None
+        if is_asked and seen is not None:
+            chunk = self._policy.act(seen)
+            self._left, self._version = list(chunk.actions), chunk.weights_version
+        action = self._left.pop(0) if taken is None else taken
+        sent = robot.execute(action, self._version) if taken is None else robot.correct(action)
+        if on_step is not None and seen is not None:
+            step = Step(
+                observation=seen,
+                proposed=np.asarray(action),
+                sent=sent,
+                weights_version=robot.guard.state.last_version,
+                controller="policy" if taken is None else "operator",
+                changes=robot.guard.state.changes,
+            )
+            if on_step(step):
+                self._left = []

@@ -7,7 +7,7 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, SafeAction
-from robot_agent.guard import arbiter, grip, health, strain, transitions, watchdog
+from robot_agent.guard import arbiter, grip, health, retreat, strain, transitions, watchdog
 from robot_agent.guard.limits import SLOW_SHARE, STEP_S, GuardConfig, is_speed, slowed, to_ns
 from robot_agent.guard.reactions import REACTIONS
 from robot_agent.guard.sanitise import sanitise
@@ -16,6 +16,8 @@ from robot_agent.guard.state import Controller, GuardInputs, GuardState, Operato
 
 _BOX_CHECK_TICKS = 5
 """Ticks between looks at where the body is measured; 25 mm at the speed ceiling."""
+_OPEN_WIDE = 0.95
+"""A gripper that is told to open this wide is a person's call for release."""
 _NO_GRIPPER = frozenset(
     ("driver_silent", "bad_joint_states", "stale_joint_states", "gripper_jam", "motor_missing")
 )
@@ -47,7 +49,7 @@ def step(
         return None, state
     for cause in holds if not state.latched else ():
         state = transitions.hold(state, cause)
-    state = _open_for_a_person(config, state, inputs)
+    state = _release_a_person(config, state, inputs)
     if not state.latched:
         state = _control(config, state, inputs)
     pwm, state = _drive_gripper(config, state)
@@ -115,17 +117,27 @@ def _drive_gripper(config: GuardConfig, state: GuardState) -> tuple[float, Guard
     return pwm, transitions.stop(state, stops) if stops else state
 
 
-def _open_for_a_person(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
+def _release_a_person(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:
     """Let the operator, with the deadman held, open the gripper of an arm that is stopped.
 
-    A hand may be between the fingers. Nothing else moves while a stop is latched, and the gripper
-    does not close.
+    A hand may be between the fingers, or behind a link: after a contact an arm whose gripper is
+    told to open wide backs off too, slowly and a little, while that is asked for. Nothing else
+    moves while a stop is latched, and the gripper does not close.
     """
     operator = arbiter.operator_in_control(config, inputs, state.now_ns) if state.latched else None
     wanted = operator.gripper if operator is not None else None
-    if wanted is None or not state.gripper_target < wanted <= 1.0:
+    if wanted is None or not 0.0 <= wanted <= 1.0:
         return state
-    return evolve(state, gripper_target=float(wanted))
+    state = evolve(state, gripper_target=max(state.gripper_target, float(wanted)))
+    if state.retreat is None or wanted < _OPEN_WIDE:
+        return state
+    measured_rad = state.measured.joints_rad
+    found = retreat.next_target(config, state.retreat, measured_rad, state.latched)
+    if found is None:
+        return state
+    return evolve(
+        state, joint_target=found[0], T_target=wx250s.forward(found[0]), retreat=found[1]
+    )
 
 
 def _control(config: GuardConfig, state: GuardState, inputs: GuardInputs) -> GuardState:

@@ -30,6 +30,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "table_height_m": (-0.2, 0.3, "m"),
     "table_margin_m": (0.005, 0.2, "m"),
     "box_tolerance_m": (0.0005, 0.005, "m"),
+    "min_clearance_m": (0.005, 0.05, "m"),
     "max_jump_speed_radps": (0.5, 6.3, "rad/s"),
     "jump_margin_rad": (0.02, 0.2, "rad"),
     "max_zero_frames": (1, 5, "frames"),
@@ -46,6 +47,7 @@ CEILINGS: dict[str, tuple[float, float, str]] = {
     "max_non_finite": (1, 2, "in the window"),
     "max_huge": (1, 3, "in the window"),
     "max_following_rad": (0.05, 0.50, "rad"),
+    "max_lean_m": (0.01, 0.50, "m"),
     "effort_share": (0.2, 1.0, "of Bridge's caps"),
     "strain_s": (0.04, 0.2, "s"),
     "stale_s": (0.1, 0.5, "s"),
@@ -101,6 +103,8 @@ class GuardConfig:
     """Height above the table that every body point keeps."""
     box_tolerance_m: float = 0.002
     """How far a solved body point may pass a face; covers the residual of the inverse."""
+    min_clearance_m: float = 0.01
+    """Gap that links keep from each other, from the base and from the table; see collision.py."""
     max_step_m: float = STEP_LIMIT_M
     """Largest component of a step's translation; longer ones keep their direction."""
     max_step_rad: float = STEP_LIMIT_RAD
@@ -154,6 +158,11 @@ class GuardConfig:
     """A joint this far from where it should be by now has met something; see strain.py.
 
     Simulated arms lean on furniture with up to 0.3 rad; `on_arm.yaml` allows a real one half.
+    """
+    max_lean_m: float = 0.50
+    """A point of the arm this far from where it should be, for half a second, has met something.
+
+    Off in simulation, as above; `on_arm.yaml` asks for it.
     """
     effort_share: float = 1.0
     """Share of EFFORT_CAPS_MA that is allowed."""

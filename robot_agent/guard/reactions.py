@@ -177,6 +177,14 @@ _ROWS = (
         "any",
         "The tool, wrist or elbow would leave its box; the target was not taken over.",
     ),
+    Reaction(
+        "collision",
+        "hold",
+        "frozen",
+        "next",
+        "any",
+        "The arm would touch itself, its base or the table; the target was not taken over.",
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from robot_agent.core import wx250s
 from robot_agent.core.bridge_action import compose_target
 from robot_agent.core.geometry import rpy_from_rotation
 from robot_agent.core.types import FloatArray
+from robot_agent.guard.collision import closest
 from robot_agent.guard.limits import GuardConfig
 from robot_agent.guard.sanitise import clip_to_box
 
@@ -31,7 +32,7 @@ class Screened:
     """The Bridge action (7,) that leads from the previous target to this one."""
     changes: tuple[str, ...]
     cause: str | None = None
-    """`ik_failed`, `branch_flip` or `body_limit`: the target must not be taken over."""
+    """`ik_failed`, `branch_flip`, `body_limit` or `collision`: the target is not taken over."""
 
 
 def screen(
@@ -40,8 +41,9 @@ def screen(
     """Return the nearest target that breaks no limit.
 
     Order: Box and tool speed, composition, workspace box, lead over the measured tool, inverse
-    kinematics from the measured joints, joint limits, joint step, body points. A measured pose
-    that is itself outside a limit may only come back, never go farther.
+    kinematics from the measured joints, joint limits, joint step, body points, gaps between the
+    links and to the table. A measured pose that is itself outside a limit may only come back,
+    never go farther.
 
     Args:
         config: The limits.
@@ -49,7 +51,7 @@ def screen(
         measured_rad: Measured joints (6,) [rad], finite.
         action: Bridge action (7,), finite.
 
-    Cost: about 0.35 ms, most of it in the inverse.
+    Cost: about 0.5 ms, most of it in the inverse.
     """
     clipped, changes = clip_to_box(config, action)
     T_measured = wx250s.forward(measured_rad)
@@ -69,8 +71,11 @@ def screen(
     if joint_words or way_words:
         joints_rad, T_target = _keep_lead(config, joints_rad, measured_rad, T_measured[:3, 3])
     is_near = _distance_m(T_target, T_measured[:3, 3]) <= config.max_lead_m + _LEAD_SLACK_M
-    if not (is_near and _is_body_inside(config, joints_rad, measured_rad)):
+    if not (is_near and is_body_inside(config, joints_rad, measured_rad)):
         return replace(refused, cause="body_limit", changes=tuple(words))
+    gap_words = closest(config, joints_rad, measured_rad)
+    if gap_words is not None:
+        return replace(refused, cause="collision", changes=(*words, gap_words))
     sent = clipped
     if len(words) > len(changes):
         sent = action_between(T_previous, T_target, T_measured[:3, 3], float(clipped[6]))
@@ -185,7 +190,7 @@ def _distance_m(T_base_tool: FloatArray, p_m: FloatArray) -> float:
     return math.sqrt(lead @ lead)
 
 
-def _is_body_inside(config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray) -> bool:
+def is_body_inside(config: GuardConfig, joints_rad: FloatArray, measured_rad: FloatArray) -> bool:
     """Return whether no body point leaves its box farther than it is measured to be already."""
     floor = np.array([-np.inf, -np.inf, config.floor_m])
     measured_points: dict[str, FloatArray] | None = None

@@ -4,10 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from robot_agent.core.errors import ArmFaultError
-from robot_agent.core.types import Proposal, SafeAction
+from robot_agent.core.types import FloatArray, Proposal, SafeAction
 from robot_agent.guard.guard import step
 from robot_agent.guard.limits import STEP_S, GuardConfig, to_ns
-from robot_agent.guard.state import GuardInputs, GuardState, Measured, initial_state
+from robot_agent.guard.state import (
+    GuardInputs,
+    GuardState,
+    Measured,
+    OperatorInput,
+    initial_state,
+)
 
 TICK_S = 0.02
 """Period of the guard (50 Hz)."""
@@ -69,18 +75,51 @@ class GuardSession:
         `state.last_sequence` and `state.changes` afterwards.
         """
         self._sequence += 1
+        if self.state.controller == "operator":
+            stamp_ns = now_ns + TICK_NS  # the first tick lets go; what was seen before is stale
+        else:
+            stamp_ns = now_ns
         proposal = Proposal(
             action=action,
             weights_version=weights_version,
             chunk_id=self._sequence,
             index=0,
             sequence=self._sequence,
-            stamp_ns=now_ns,
-            deadline_ns=now_ns + to_ns(STEP_S),
+            stamp_ns=stamp_ns,
+            deadline_ns=stamp_ns + to_ns(STEP_S),
         )
+        return self._run(
+            now_ns, move, lambda at_ns: (proposal if at_ns >= stamp_ns else None, None)
+        )
+
+    def hold(self, now_ns: int, move: Callable[[SafeAction], Measured]) -> int:
+        """Run ten ticks in which the policy lives and proposes nothing; return the time after."""
+        return self._run(now_ns, move, lambda _: (None, None))
+
+    def correct(
+        self, action: FloatArray, now_ns: int, move: Callable[[SafeAction], Measured]
+    ) -> int:
+        """Run one 5 Hz action (7,) of an operator who holds the deadman; else as `execute`."""
+
+        def held(at_ns: int) -> tuple[None, OperatorInput]:
+            return None, OperatorInput(
+                delta=action[:6], gripper=float(action[6]), deadman=True, stamp_ns=at_ns
+            )
+
+        return self._run(now_ns, move, held)
+
+    def _run(
+        self,
+        now_ns: int,
+        move: Callable[[SafeAction], Measured],
+        wanted_at: Callable[[int], tuple[Proposal | None, OperatorInput | None]],
+    ) -> int:
         measured = self.state.measured
         for _ in range(TICKS_PER_STEP):
-            inputs = GuardInputs(measured=measured, proposal=proposal, policy_alive_ns=now_ns)
+            proposal, operator = wanted_at(now_ns)
+            inputs = GuardInputs(
+                measured=measured, proposal=proposal, operator=operator, policy_alive_ns=now_ns
+            )
             command = self.tick(now_ns, inputs)
             now_ns += TICK_NS
             if command is not None:

@@ -9,6 +9,7 @@ from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, FloatArray, Proposal, require_array
 from robot_agent.guard.grip import Grip
 from robot_agent.guard.health import Health
+from robot_agent.guard.retreat import Retreat
 from robot_agent.guard.strain import Strain
 
 __all__ = [
@@ -168,6 +169,8 @@ class GuardState:
     huge_ns: tuple[int, ...] = ()
     strain: Strain = field(default_factory=Strain)
     grip: Grip = field(default_factory=Grip)
+    retreat: Retreat | None = None
+    """The way back from the contact that stopped the arm; None when there is none."""
     notes: tuple[str, ...] = ()
     """Causes of kind `note` that are present: told, and otherwise without effect on the mode."""
     accepted_this_tick: bool = False

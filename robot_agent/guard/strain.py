@@ -19,7 +19,10 @@ _MOVING_RAD = 0.05
 """A joint this far from its target moves, unless nothing is read any more."""
 _LEAN_SHARE, _LEAN_S = 0.6, 0.5
 """An arm that leans on something with this share of the following error this long has met it: the
-lead is so short on a real arm that the whole of it may never come."""
+lead is so short on a real arm that the whole of it may never come. The lead is bounded in metres,
+so far from the base an angle says little: there `max_lean_m` counts."""
+_DROOP_RAD = 0.02
+"""A servo under its load lags by as much, and such an error is not worth a closer look."""
 _REPEATS_S = 0.15
 """Readings of an arm that strains do not repeat this long, unless they are no readings."""
 _SLACK_RAD = 0.02
@@ -67,7 +70,9 @@ def watch(
     error_rad = float(np.abs(expected - measured.joints_rad).max())
     is_strained = error_rad > config.max_following_rad or _is_pushing(config, measured)
     strained_ns = (strain.strained_ns or now_ns) if is_strained else None
-    is_leaning = error_rad > config.max_following_rad * _LEAN_SHARE
+    is_leaning = error_rad > config.max_following_rad * _LEAN_SHARE or (
+        error_rad > _DROOP_RAD and _way_m(expected, measured.joints_rad) > config.max_lean_m
+    )
     leaning_ns = (strain.leaning_ns or now_ns) if is_leaning else None
     moved_ns = strain.moved_ns if readings == strain.readings else now_ns
     is_ahead = float(np.abs(target_rad - measured.joints_rad).max()) > _MOVING_RAD
@@ -94,16 +99,10 @@ def has_left(config: GuardConfig, measured: "Measured") -> bool:
     return False
 
 
-def is_way_clear(config: GuardConfig, start_rad: FloatArray, goal_rad: FloatArray) -> bool:
-    """Return whether the straight way between joints (6,) [rad] keeps the body over the table.
-
-    Scripted moves go to home and to rest, both outside the policy's box; the table counts.
-    """
-    for share in np.linspace(0.0, 1.0, 41):
-        points = wx250s.body_points(start_rad + share * (goal_rad - start_rad))
-        if min(float(point[2]) for point in points.values()) < config.floor_m:
-            return False
-    return True
+def _way_m(start_rad: FloatArray, goal_rad: FloatArray) -> float:
+    """Return the longest way of any point of the arm."""
+    way = wx250s.extreme_points(goal_rad) - wx250s.extreme_points(start_rad)
+    return float(np.sqrt((way * way).sum(axis=1).max()))
 
 
 def _lasts(since_ns: int | None, now_ns: int, limit_s: float) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 
 from robot_agent.core import wx250s
 from robot_agent.core.types import ACTION_DIM, FloatArray
+from robot_agent.guard import retreat
 from robot_agent.guard.grip import Grip
 from robot_agent.guard.limits import GuardConfig, to_ns
 from robot_agent.guard.reactions import REACTIONS, strongest
@@ -75,6 +76,9 @@ def stop(state: GuardState, causes: tuple[str, ...]) -> GuardState:
     new = tuple(cause for cause in dict.fromkeys(causes) if cause not in state.latched)
     if not new:
         return state
+    way_back = None
+    if "contact" in new:
+        way_back = retreat.begin(state.measured.joints_rad, state.joint_target)
     strong = strongest(new)
     if strong is not None and strong.target == "measured" and not state.latched:
         state = relax(state)
@@ -84,6 +88,7 @@ def stop(state: GuardState, causes: tuple[str, ...]) -> GuardState:
         controller="none",
         latched=state.latched + new,
         holds=(),
+        retreat=way_back,
         sent=held_action(state),
         changes=tuple(f"{cause}: {REACTIONS[cause].says}" for cause in new),
         counters=evolve(state.counters, stops=state.counters.stops + len(new)),
@@ -118,6 +123,7 @@ def reset(state: GuardState, request: ResetRequest, present: tuple[str, ...]) ->
         num_zero_frames=0,
         strain=Strain(),
         grip=Grip(),
+        retreat=None,
         non_finite_ns=(),
         huge_ns=(),
         changes=(f"reset by {operator}: {cause}",),

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 
 from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import RobotAgentError
 
 Say = Callable[[str, int, float, float, str], None]
 """Called with stage, round, share done, seconds left of the budget, message."""
+
+
+class OutOfBudgetError(RobotAgentError):
+    """Work that was broken off because its time is used up; what was whole before stays."""
 
 
 class Budget:

@@ -1,123 +1,119 @@
-"""A training run on disk: one file with weights, optimiser and random numbers, replaced whole.
+"""What a burst of practice needs to go on after a kill: weights, optimiser, chance, what waits."""
 
-Killed at any moment, a run finds the last whole checkpoint, and goes on to the very numbers that
-it would have reached.
-"""
-
+import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from robot_agent.core.config import require_range
-from robot_agent.core.errors import InputError
-from robot_agent.models.tiny_team import load_into
+from robot_agent.core.config import to_plain
+from robot_agent.learn.groups import WaitingGroups
+from robot_agent.learn.grpo import TinyPolicyLearner
+from robot_agent.learn.imagine import Rollouts, tensors_of
 from robot_agent.store.durable import replace_file, storage_errors
 
-_SCHEMA = "1"
+_CLIP = "clip"
 
 
-@dataclass(frozen=True)
-class Keep:
-    """Where a run is kept, and how often."""
+@dataclasses.dataclass(eq=False)
+class BurstState:
+    """Everything of a burst that changes; one iteration leads from one state to the next."""
 
-    path: Path
-    order: str
-    """What the run is of: configuration, data, seed. Another order does not resume it."""
-    every: int = 200
-    """Updates between two checkpoints."""
-    log: Path | None = None
-    """Metrics as they come, one JSON line each."""
+    learner: TinyPolicyLearner
+    rng: np.random.Generator
+    """Draws start frames."""
+    generators: list[torch.Generator]
+    """Of the update, then of each world."""
+    waiting: WaitingGroups
+    made_by: str
+    """Fingerprint of seed, configuration and first weights: another burst's state is not taken."""
+    iteration: int = 0
+    curve: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    clip: NDArray[np.uint8] = dataclasses.field(
+        default_factory=lambda: np.zeros((0, 64, 64, 3), np.uint8)
+    )
 
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        require_range("every", self.every, 1, 10_000_000)
-
-
-class Checkpoint:
-    """Saves and restores everything that the next update depends on."""
-
-    def __init__(
-        self,
-        keep: Keep,
-        modules: Mapping[str, nn.Module],
-        rng: np.random.Generator,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        """Watch these modules and the generators that batches are drawn with."""
-        self._keep, self._modules = keep, modules
-        self._rng, self._generator = rng, generator
-
-    def restore(self, optimizer: torch.optim.Optimizer) -> int:
-        """Load the checkpoint when there is one; return the updates that are done.
-
-        Raises:
-            InputError: The file cannot be read or is of another run; nothing was loaded.
-            BundleRejectedError: Its tensors do not fit the network.
-        """
-        path = self._keep.path
-        if not path.exists():
-            return 0
-        try:
-            with safe_open(path, framework="pt") as file:
-                words = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"{path}: is no checkpoint ({error}). Move it away to start again."
-            ) from error
-        if (words.get("schema"), words.get("order")) != (_SCHEMA, self._keep.order):
-            raise InputError(
-                f"{path}: is of another run ({words.get('order')}), must be {self._keep.order}. "
-                f"Ask for the same again, or move it away to start again."
-            )
-        for name, module in self._modules.items():
-            load_into(module, _below(f"{name}/", tensors), path.name)
-        _load_optimizer(optimizer, _below("optimizer/", tensors))
-        self._rng.bit_generator.state = json.loads(words["rng"])
-        if self._generator is not None:
-            self._generator.set_state(tensors["generator"])
-        return int(words["step"])
-
-    def save(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Replace the checkpoint when one is due after `step` updates."""
-        if step % self._keep.every:
-            return
-        tensors: dict[str, Tensor] = {}
-        for name, module in self._modules.items():
-            tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
-        for index, kept in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in kept.items()}
-        if self._generator is not None:
-            tensors["generator"] = self._generator.get_state()
+    def save(self, path: Path) -> None:
+        """Write the state, whole or not at all; StorageError when the disk refuses."""
+        tensors = {f"policy/{k}": v for k, v in self.learner.policy.state_dict().items()}
+        for index, moments in self.learner.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": v for name, v in moments.items()}
+        for index, generator in enumerate(self.generators):
+            tensors[f"generator/{index}"] = generator.get_state()
+        for index, part in enumerate(self.waiting.parts):
+            tensors |= {f"waiting/{index}/{name}": v for name, v in tensors_of(part).items()}
+        tensors[_CLIP] = torch.from_numpy(self.clip)
         words = {
-            "schema": _SCHEMA,
-            "order": self._keep.order,
-            "step": str(step),
-            "rng": json.dumps(self._rng.bit_generator.state),
+            "made_by": self.made_by,
+            "iteration": self.iteration,
+            "version": self.learner.version,
+            "curve": self.curve,
+            "rng": self.rng.bit_generator.state,
+            "dropped": self.waiting.dropped,
+            "waiting": [[part.group, part.version] for part in self.waiting.parts],
         }
-        content = save({key: value.contiguous() for key, value in tensors.items()}, words)
-        with storage_errors("writing a checkpoint", self._keep.path):
-            replace_file(self._keep.path, content)
+        whole = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        with storage_errors("writing a checkpoint of practice", path):
+            replace_file(path, save(whole, {"state": json.dumps(words)}))
+
+    def load(self, path: Path) -> bool:
+        """Go on from a state that this burst saved; return whether there was one."""
+        found = _read(path)
+        if found is None or found[0]["made_by"] != self.made_by:
+            return False
+        words, tensors = found
+        self.learner.policy.load_state_dict(_under("policy", tensors))
+        self.learner.version = words["version"]
+        self._load_optimizer(tensors)
+        for index, generator in enumerate(self.generators):
+            generator.set_state(tensors[f"generator/{index}"])
+        self.waiting.parts = [
+            Rollouts.from_tensors(_under(f"waiting/{index}", tensors), group, version)
+            for index, (group, version) in enumerate(words["waiting"])
+        ]
+        self.waiting.dropped = words["dropped"]
+        self.rng.bit_generator.state = words["rng"]
+        self.iteration, self.curve = words["iteration"], words["curve"]
+        self.clip = tensors[_CLIP].numpy()
+        return True
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer", tensors).items():
+            index, _, moment = name.partition("/")
+            state.setdefault(int(index), {})[moment] = tensor
+        groups = self.learner.optimizer.state_dict()["param_groups"]
+        self.learner.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-    }
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Return what a checkpoint holds; None when there is none or it is not one of ours."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            words = json.loads((file.metadata() or {})["state"])
+            names = file.keys()
+            return dict(words), {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, KeyError, ValueError):
+        return None
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition("/")
-        state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+
+
+def fingerprint(policy: nn.Module, config: object, seed: int) -> str:
+    """Return a digest of the weights before a burst, its configuration and its seed."""
+    digest = hashlib.sha256(json.dumps([to_plain(config), seed], sort_keys=True).encode())
+    for tensor in policy.state_dict().values():
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

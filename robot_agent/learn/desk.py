@@ -10,16 +10,18 @@ import numpy as np
 from safetensors.torch import load, save
 
 from robot_agent.core.bridge_action import Normalization
+from robot_agent.core.errors import ConfigError
 from robot_agent.core.policy_needs import BRIDGE_ACTIONS
 from robot_agent.core.types import ImageArray
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.improve import Evidence
 from robot_agent.learn.journal import RoundRecord
-from robot_agent.learn.proof import ProofConfig, tiny_probes
+from robot_agent.learn.proof import ProofConfig, held_out_scores, shipped_probes, tiny_probes
 from robot_agent.models.tiny_policy import TinyPolicy
-from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
+from robot_agent.models.tiny_team import INSTRUCTIONS, TinyTeam, load_into
 from robot_agent.models.tiny_vla import ARCHITECTURE, TinyVla
-from robot_agent.release.bundle import BundleContents, GoldenSet, write_bundle
+from robot_agent.release.bundle import Bundle, BundleContents, GoldenSet, write_bundle
+from robot_agent.release.bundle_reader import read_bundle
 from robot_agent.release.gate import Gate, GateConfig
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring, SigningKey
@@ -74,6 +76,25 @@ def bundle_contents(
     )
 
 
+def shipped_gate(
+    base: Bundle, team: TinyTeam, home: Sequence[Start], keyring: Keyring, label: str
+) -> Gate:
+    """Return the gate for a release that was trained elsewhere, against what acts here.
+
+    Raises:
+        ConfigError: Nothing here can run an architecture like that of the base.
+    """
+    if base.manifest.architecture != ARCHITECTURE:
+        raise ConfigError(
+            f"{label}: the gate here runs {ARCHITECTURE}, the current release is "
+            f"{base.manifest.architecture}. Gate it where it was trained."
+        )
+    config = DeskConfig()
+    probes = shipped_probes(base, team, home, config.proof)
+    left_out = [name for name, probe in vars(probes).items() if probe is None]
+    return Gate(config.gate, keyring, base=base, probes=probes, allow_skipped=left_out)
+
+
 class TinyDesk:
     """Releases tiny policies into a registry; the base of every candidate is what acts now."""
 
@@ -125,6 +146,8 @@ class TinyDesk:
         checks = [dict(dataclasses.asdict(check)) for check in report.checks]
         if not report.passed:
             return "", checks
+        candidate = read_bundle(path, self._keyring)
+        record.held_out = held_out_scores(candidate, base, evidence, self._config.proof)
         label = self._registry.publish(path)
         self._registry.advance(label, State.LOADED)
         self._registry.advance(label, State.SANE)

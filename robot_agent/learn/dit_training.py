@@ -15,9 +15,9 @@ from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
 from robot_agent.core.protocols import Autoencoder
 from robot_agent.core.types import FloatArray
-from robot_agent.learn.checkpoint import Checkpoint, Keep
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
-from robot_agent.models.precision import fast_autocast
+from robot_agent.learn.training_checkpoint import Checkpoint, Keep
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.small_autoencoder import SmallAutoencoder
 from robot_agent.models.worldgym.actions import slots_of_episodes
 from robot_agent.models.worldgym.network import Dit, null_action
@@ -110,7 +110,7 @@ def train_dit(
         latents, slots = draw_clips(episodes, config.batch, config.frames, rng)
         hidden = torch.rand(len(slots), 1, 1, generator=generator) < config.action_dropout
         slots = torch.where(hidden, null_action(slots), slots)
-        with fast_autocast():
+        with mixed_precision():
             loss = diffusion_loss(network, latents, slots, generator)
         return loss, {"loss": float(loss.detach())}
 

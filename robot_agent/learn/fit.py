@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import TrainingDivergedError
-from robot_agent.learn.checkpoint import Checkpoint
+from robot_agent.learn.training_checkpoint import Checkpoint
 
 Metrics = dict[str, float]
 Report = Callable[[int, int, Metrics], None]

@@ -3,9 +3,10 @@
 Axis letters: B rollouts, N chunks, K action of a chunk, A dimension, H W C picture.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
+from robot_agent.core.protocols import WorldModel
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import to_unit
-from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import CHUNK, TinyPolicy, sample_tokens, token_log_probs
 
 _HELD_FRAMES = 2
@@ -29,7 +30,10 @@ class ImagineConfig:
     """How rollouts are made and rewarded."""
 
     chunks: int = 6
-    """Longest rollout in chunks of 5 actions; the safe horizon may shorten it."""
+    """Longest rollout in chunks of 5 actions."""
+    safe_horizon: int | None = None
+    """Steps for which the world model of this scene can be trusted; rollouts end before it, and
+    are one chunk at least. None knows no limit."""
     temperature: float = 1.0
     """Of sampling, and of the log-probabilities in the update."""
     progress_weight: float = 0.5
@@ -38,8 +42,17 @@ class ImagineConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         require_range("chunks", self.chunks, 1, 40)
+        if self.safe_horizon is not None:
+            require_range("safe_horizon", self.safe_horizon, 1, 1000, "steps")
         require_range("temperature", self.temperature, 0.05, 5.0)
         require_range("progress_weight", self.progress_weight, 0.0, 1.0)
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks of a rollout inside the safe horizon."""
+        if self.safe_horizon is None:
+            return self.chunks
+        return max(1, min(self.chunks, self.safe_horizon // CHUNK))
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,13 @@ class Start:
 
     observation: Observation
     instruction_id: int
+
+
+class Imagination(WorldModel, Protocol):
+    """A batch of imagined episodes that ended ones leave."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rollouts only."""
 
 
 @dataclass(eq=False)
@@ -63,19 +83,34 @@ class Rollouts:
     """1 for chunks that began before the rollout ended."""
     instructions_B: Tensor
     success_B: FloatArray
+    """1 or 0; NaN where the judge could not say, and such a rollout is not kept: unknown is no
+    failure."""
     reward_B: FloatArray
+    progress_B: FloatArray
+    """Best progress."""
     steps_B: NDArray[np.int64]
     """Imagined steps until success or the horizon."""
     group: int
     """Rollouts of one start frame stand together in groups of this size."""
     version: int
-    """Update count of the weights that drew them."""
+    """Update count of the weights that drew them; of a batch, the oldest."""
     clip: ImageArray
     """Frames of the first rollout (T + 1, 64, 64, 3), for reports."""
+    kept_B: NDArray[np.bool_] | None = None
+    """Rollouts on which the members agree; None keeps all."""
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], group: int, version: int) -> "Rollouts":
+        """Return the rollouts of `tensors_of`."""
+        values: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
+        values |= {name: tensors[name].numpy() for name in (*_ARRAYS, "clip")}
+        if "kept_B" in tensors:
+            values["kept_B"] = tensors["kept_B"].numpy()
+        return cls(**values, group=group, version=version)
 
 
 def imagine(
-    world: TinyImagination,
+    world: Imagination,
     policy: TinyPolicy,
     judge: ClassifierJudge,
     starts: Sequence[Start],
@@ -89,10 +124,10 @@ def imagine(
     repeated = [start for start in starts for _ in range(group)]
     ids = np.array([start.instruction_id for start in repeated])
     frames = world.reset([start.observation for start in repeated])
-    book = _Book(ids, config.chunks, frames)
+    book = _Book(ids, config.num_chunks, frames)
     alive = np.arange(len(ids))
     centers = policy.bin_centers().double().numpy()
-    for n in range(config.chunks):
+    for n in range(config.num_chunks):
         tokens = book.decide(
             n, alive, frames, policy=policy, temperature=config.temperature, generator=generator
         )
@@ -109,23 +144,43 @@ def imagine(
     return book.close(group, version, config)
 
 
+_TENSORS = ("images_BNHWC", "tokens_BNKA", "log_probs_BNKA", "mask_BN", "instructions_B")
+_ARRAYS = ("success_B", "reward_B", "progress_B", "steps_B")
+
+
+def tensors_of(rollouts: Rollouts) -> dict[str, Tensor]:
+    """Return everything of the rollouts but group and version."""
+    found = {name: getattr(rollouts, name) for name in _TENSORS}
+    found |= {name: torch.from_numpy(getattr(rollouts, name)) for name in (*_ARRAYS, "clip")}
+    if rollouts.kept_B is not None:
+        found["kept_B"] = torch.from_numpy(rollouts.kept_B)
+    return found
+
+
 def merge(parts: Sequence[Rollouts]) -> Rollouts:
     """Return rollouts of several worlds as one batch; groups stay whole."""
-    first = parts[0]
     joined: dict[str, Any] = {
-        name: torch.cat([getattr(part, name) for part in parts])
-        for name in (
-            "images_BNHWC",
-            "tokens_BNKA",
-            "log_probs_BNKA",
-            "mask_BN",
-            "instructions_B",
-        )
-    } | {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("success_B", "reward_B", "steps_B")
-    }
-    return Rollouts(**joined, group=first.group, version=first.version, clip=first.clip)
+        name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS
+    } | {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    if any(part.kept_B is not None for part in parts):
+        joined["kept_B"] = np.concatenate([_kept(part) for part in parts])
+    oldest = min(part.version for part in parts)
+    return Rollouts(**joined, group=parts[0].group, version=oldest, clip=parts[0].clip)
+
+
+def take_groups(rollouts: Rollouts, groups: Sequence[int]) -> Rollouts:
+    """Return some groups of a batch, in the order given."""
+    rows = (np.array(groups, int)[:, None] * rollouts.group + np.arange(rollouts.group)).ravel()
+    picked: dict[str, Any] = {
+        name: getattr(rollouts, name)[torch.from_numpy(rows)] for name in _TENSORS
+    } | {name: getattr(rollouts, name)[rows] for name in _ARRAYS}
+    if rollouts.kept_B is not None:
+        picked["kept_B"] = rollouts.kept_B[rows]
+    return dataclasses.replace(rollouts, **picked)
+
+
+def _kept(rollouts: Rollouts) -> NDArray[np.bool_]:
+    return np.ones(len(rollouts.reward_B), bool) if rollouts.kept_B is None else rollouts.kept_B
 
 
 class _Book:
@@ -142,6 +197,7 @@ class _Book:
         self.held = np.zeros(batch, dtype=np.int64)
         self.best = np.zeros(batch)
         self.last_progress = np.zeros(batch)
+        self.unknown = np.zeros(batch, dtype=bool)
         self.clip = [frames[0]]
 
     def decide(
@@ -172,6 +228,8 @@ class _Book:
         progress: FloatArray,
         frames: ImageArray,
     ) -> None:
+        self.unknown[alive] |= np.isnan(success)
+        progress = np.nan_to_num(progress, nan=0.0)
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]
@@ -184,16 +242,19 @@ class _Book:
 
     def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
+        known = (self.ended > 0) | ~self.unknown
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
             log_probs_BNKA=self.log_probs,
             mask_BN=self.mask,
             instructions_B=torch.from_numpy(self.ids),
-            success_B=success,
+            success_B=np.where(known, success, np.nan),
             reward_B=success + config.progress_weight * self.best,
-            steps_B=np.where(self.ended > 0, self.ended, config.chunks * CHUNK),
+            progress_B=self.best,
+            steps_B=np.where(self.ended > 0, self.ended, config.num_chunks * CHUNK),
             group=group,
             version=version,
             clip=np.stack(self.clip),
+            kept_B=None if known.all() else known,
         )

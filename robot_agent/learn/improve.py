@@ -4,6 +4,7 @@
 store they lie in, the networks it starts from, and the desk that turns weights into a release.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,18 +15,15 @@ from robot_agent.core.config import require_range
 from robot_agent.core.protocols import EpisodeStore
 from robot_agent.core.types import Episode
 from robot_agent.learn.budget import Budget
+from robot_agent.learn.corrections import CorrectionConfig, is_corrected, without_corrections
 from robot_agent.learn.data import Episodes, episodes_from_store
+from robot_agent.learn.imagine import ImagineConfig
 from robot_agent.learn.journal import RoundRecord, RunFolder
-from robot_agent.learn.practice import PracticeConfig, imagined_success, practise
-from robot_agent.learn.reality import (
-    closed_loop_gaps,
-    judged_outcomes,
-    replay,
-    run_by,
-    start_frames,
-)
-from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members, within
+from robot_agent.learn.practice import PracticeConfig
+from robot_agent.learn.reality import replay
+from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
 from robot_agent.learn.source import EpisodeSource, plan_episodes
+from robot_agent.learn.stages import compare, final_check, learn
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
@@ -42,6 +40,7 @@ class ImproveConfig:
     final_episodes: int = 8
     """Real episodes after the last round, to compare it with what imagination promised."""
     world: SceneWorldConfig = field(default_factory=SceneWorldConfig)
+    corrections: CorrectionConfig = field(default_factory=CorrectionConfig)
     practice: PracticeConfig = field(default_factory=PracticeConfig)
     real_threshold: float = 0.2
     """Probability from which the held-out judge calls a real episode a success. On 3,000 held-out
@@ -94,6 +93,12 @@ class Evidence:
     held_out_judge: ClassifierJudge
     episodes: Sequence[Episode]
     instructions: Sequence[str]
+    safe_horizon: int | None = None
+    """Imagined steps that agree with reality here, as the trust report says; None: no limit."""
+
+    def within_horizon(self, config: ImproveConfig) -> ImagineConfig:
+        """Return how to imagine in this scene: the configuration inside the safe horizon."""
+        return dataclasses.replace(config.practice.imagine, safe_horizon=self.safe_horizon)
 
 
 @dataclass(eq=False)
@@ -120,18 +125,22 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
     for index in range(len(records), config.rounds):
         if slow.budget.is_over():
             break
-        record = RoundRecord(index=index, version_before=slow.desk.current)
+        record = slow.run.load_open(index)
+        record = record or RoundRecord(index=index, version_before=slow.desk.current)
         episodes = _collect(slow, order, config, record, records)
         slow.run.strike_out(records, slow.desk.current)
         record.version_before = slow.desk.current  # a probation may have ended meanwhile
         evidence = _finetune(slow, config, record, episodes, order.instructions)
-        evidence.instructions = _compare(slow, config, record, records, evidence)
-        if record.trusted and evidence.instructions and not slow.budget.is_over():
-            _practise(slow, config, record, evidence)
+        kept = compare(slow, config, record, records, evidence)
+        tasks = kept if record.trusted else []
+        corrected = _corrected_tasks(config, episodes)
+        evidence.instructions = [t for t in order.instructions if t in (*tasks, *corrected)]
+        if evidence.instructions and not slow.budget.is_over():
+            learn(slow, config, record, evidence, tasks)
             _release(slow, record, evidence)
         records = [*records, record]
         slow.run.save_round(record)
-    _final_check(slow, order, config, records)
+    final_check(slow, order, config, records)
     return records
 
 
@@ -142,43 +151,37 @@ def _collect(
     record: RoundRecord,
     records: Sequence[RoundRecord],
 ) -> list[Episode]:
-    """Run this round's share of real episodes; return all real episodes of this scene so far."""
-    used = sum(len(r.episodes) for r in records)
-    left = order.max_real_episodes - used - config.final_episodes
-    share = max(0, left // (config.rounds - record.index))
-    slow.budget.say("collect", record.index, 0.0, f"{share} real episodes")
-    plan = plan_episodes(order.instructions, share, config.first_seed + 10_000 * record.index)
-    record.episodes = slow.robot.collect(slow.desk.current, plan)
+    """Run this round's share of real episodes; return all real episodes of this scene so far.
+
+    Those of a round that was cut short afterwards are not run again.
+    """
+    if not record.episodes:
+        record.episodes = _run_share(slow, order, config, record.index, records)
+        slow.run.save_open(record)
     ids = [i for r in records for i in r.episodes] + record.episodes
     return [slow.store.load(i) for i in ids]
 
 
-def _compare(
+def _run_share(
     slow: Slow,
+    order: Order,
     config: ImproveConfig,
-    record: RoundRecord,
+    index: int,
     records: Sequence[RoundRecord],
-    evidence: Evidence,
 ) -> list[str]:
-    """Hold imagination against this round's real episodes; return the tasks to go on with.
+    used = sum(len(r.episodes) for r in records)
+    left = order.max_real_episodes - used - config.final_episodes
+    share = max(0, left // (config.rounds - index))
+    slow.budget.say("collect", index, 0.0, f"{share} real episodes")
+    plan = plan_episodes(order.instructions, share, config.first_seed + 10_000 * index)
+    return slow.robot.collect(slow.desk.current, plan)
 
-    What the last round promised is compared first, for the record. The decision is made with the
-    members that have just learned from these episodes: when the acting weights still succeed
-    there and not in reality, the task stops.
-    """
-    fresh = [slow.store.load(i) for i in record.episodes]
-    record.real_outcomes = judged_outcomes(evidence.held_out_judge, fresh, config.real_threshold)
-    own, outcomes = run_by(record.version_before, fresh, record.real_outcomes)
-    promised = records[-1].imagined_after if records and records[-1].version_after else {}
-    kept = closed_loop_gaps(promised, own, outcomes, config.gap_limit)
-    slow.desk.restore(slow.team.policy)
-    record.imagined_before = _promise(slow.team.policy, evidence, config, record.index)
-    now = closed_loop_gaps(record.imagined_before, own, outcomes, config.gap_limit)
-    record.gaps = [f"promised; {gap}" for gap in kept] + [f"finetuned; {gap}" for gap in now]
-    for line in record.gaps:
-        slow.budget.say("compare", record.index, 1.0, line)
-    stopped = {gap.instruction for gap in now if gap.stopped}
-    return [task for task in evidence.instructions if task not in stopped]
+
+def _corrected_tasks(config: ImproveConfig, episodes: Sequence[Episode]) -> set[str]:
+    """Return the tasks of which there are corrections to imitate."""
+    if not config.corrections.supervised:
+        return set()
+    return {episode.instruction for episode in episodes if is_corrected(episode)}
 
 
 def _finetune(
@@ -189,9 +192,10 @@ def _finetune(
     tasks: Sequence[str],
 ) -> Evidence:
     """Finetune the members on the scene and hold them against held-out real frames."""
+    seen = episodes if config.corrections.world else without_corrections(episodes)
     worlds, trust = finetune_members(
         slow.team.worlds,
-        episodes_from_store(episodes),
+        episodes_from_store(seen),
         slow.replay,
         config.world,
         config.seed + record.index,
@@ -210,53 +214,8 @@ def _finetune(
         held_out_judge=ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS),
         episodes=episodes,
         instructions=tasks,
+        safe_horizon=trust.numbers.get("safe_horizon") or None,
     )
-
-
-def _practise(slow: Slow, config: ImproveConfig, record: RoundRecord, evidence: Evidence) -> None:
-    """Practise in imagination from the acting weights; the network of the team is changed."""
-    policy = slow.team.policy
-    slow.desk.restore(policy)
-    starts = start_frames(evidence.episodes, evidence.instructions, INSTRUCTIONS)
-
-    def on_iteration(step: int, total: int, metrics: dict[str, float]) -> None:
-        text = f"imagined success {metrics['success']:.2f}, reward {metrics['reward']:.2f}"
-        slow.budget.say("practise", record.index, step / total, text)
-
-    result = practise(
-        policy,
-        evidence.worlds,
-        evidence.judge,
-        starts,
-        within(config.practice, record.trust),
-        seed=config.seed + 100 * record.index,
-        on_iteration=on_iteration,
-        is_over=slow.budget.is_over,
-    )
-    record.curve = result.curve
-    slow.run.save_clip(result.clip, f"imagined_{record.index}")
-    record.imagined_after = _promise(policy, evidence, config, starts_seed=record.index)
-
-
-def _promise(
-    policy: TinyPolicy, evidence: Evidence, config: ImproveConfig, starts_seed: int
-) -> dict[str, float]:
-    """Return what imagination promises of these weights, per task, over all members."""
-    starts = start_frames(evidence.episodes[:16], evidence.instructions, INSTRUCTIONS)
-    rates: dict[str, list[float]] = {}
-    for world in evidence.worlds:
-        found = imagined_success(
-            policy,
-            world,
-            evidence.judge,
-            starts,
-            config.practice.imagine,
-            seed=starts_seed,
-            repeats=2,
-        )
-        for task, (rate, _) in found.items():
-            rates.setdefault(INSTRUCTIONS[task], []).append(rate)
-    return {task: sum(values) / len(values) for task, values in rates.items()}
 
 
 def _release(slow: Slow, record: RoundRecord, evidence: Evidence) -> None:
@@ -270,29 +229,3 @@ def _release(slow: Slow, record: RoundRecord, evidence: Evidence) -> None:
     record.version_after, record.not_acting = (version, "") if promoted else ("", version)
     record.seconds = slow.budget.seconds()
     slow.budget.say("swap", record.index, 1.0, message or f"{version} acts")
-
-
-def _final_check(
-    slow: Slow, order: Order, config: ImproveConfig, records: list[RoundRecord]
-) -> None:
-    """Compare the last weights with reality too; the gaps go into the last record."""
-    if not records or slow.budget.is_over():
-        return
-    last = records[-1]
-    used = sum(len(r.episodes) for r in records)
-    count = min(config.final_episodes, order.max_real_episodes - used)
-    if count <= 0 or not last.version_after or last.final_outcomes:
-        return
-    slow.budget.say("collect", last.index, 0.0, f"{count} real episodes to check the last round")
-    plan = plan_episodes(order.instructions, count, config.first_seed + 10_000 * config.rounds)
-    last.final_episodes = slow.robot.collect(last.version_after, plan)
-    fresh = [slow.store.load(i) for i in last.final_episodes]
-    judge = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
-    last.final_outcomes = judged_outcomes(judge, fresh, config.real_threshold)
-    own, outcomes = run_by(last.version_after, fresh, last.final_outcomes)
-    slow.run.strike_out(records, slow.desk.current)
-    gaps = closed_loop_gaps(last.imagined_after, own, outcomes, config.gap_limit)
-    last.final_gaps = [str(gap) for gap in gaps]
-    slow.run.save_round(last)
-    for line in last.final_gaps:
-        slow.budget.say("compare", last.index, 1.0, line)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
-from robot_agent.models.precision import fast_autocast
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import CHUNK, TinyPolicy
 
@@ -52,7 +52,7 @@ def train_policy(
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
         images, tasks, chunks = draw_chunks(demonstrations, config.batch, rng)
         images = recolor(images, config.color, generator)
-        with fast_autocast():
+        with mixed_precision():
             logits = policy(images, tasks).float()
         loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
         return loss, {"loss": float(loss.detach())}
@@ -94,9 +94,20 @@ def draw_chunks(
 
 
 def soft_cross_entropy(
-    logits_BKAV: Tensor, actions_BKA: Tensor, centers_V: Tensor, softness: float
+    logits_BKAV: Tensor,
+    actions_BKA: Tensor,
+    centers_V: Tensor,
+    softness: float,
+    *,
+    weights_BK: Tensor | None = None,
 ) -> Tensor:
-    """Return cross-entropy against a Gaussian of width `softness` around each scaled action."""
+    """Return cross-entropy against a Gaussian of width `softness` around each scaled action.
+
+    With weights the mean is theirs: an action of weight 0 teaches nothing.
+    """
     distance = (actions_BKA.clamp(-1, 1)[..., None] - centers_V) / softness
     target = F.softmax(-0.5 * distance.square(), dim=-1)
-    return -(target * F.log_softmax(logits_BKAV, dim=-1)).sum(dim=-1).mean()
+    loss_BKA = -(target * F.log_softmax(logits_BKAV, dim=-1)).sum(dim=-1)
+    if weights_BK is None:
+        return loss_BKA.mean()
+    return (loss_BKA.mean(dim=-1) * weights_BK).sum() / weights_BK.sum()

@@ -1,18 +1,36 @@
 """A burst of practice: imagine, judge, update, until the iterations or the time are used up."""
 
+import copy
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from robot_agent.core.config import require_range
-from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner
-from robot_agent.learn.imagine import ImagineConfig, Rollouts, Start, imagine, merge
+from robot_agent.core.errors import ConfigError
+from robot_agent.learn.anchor import Anchor
+from robot_agent.learn.budget import OutOfBudgetError
+from robot_agent.learn.checkpoint import BurstState, fingerprint
+from robot_agent.learn.doubt import disagreement
+from robot_agent.learn.groups import WaitingGroups
+from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner, batch_metrics
+from robot_agent.learn.held_out import HeldOutCheck
+from robot_agent.learn.imagine import (
+    Imagination,
+    ImagineConfig,
+    Rollouts,
+    Start,
+    imagine,
+    merge,
+)
+from robot_agent.learn.starts import draw_starts, shares_of
+from robot_agent.learn.stoppable import Stoppable
 from robot_agent.models.classifier_judge import ClassifierJudge
-from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
 
 OnIteration = Callable[[int, int, dict[str, float]], None]
@@ -27,6 +45,19 @@ class PracticeConfig:
     """Start frames per iteration, instructions mixed."""
     group: int = 8
     """Rollouts of each start frame; advantages are relative to them."""
+    min_groups: int = 4
+    """Groups of mixed reward that an update needs; fewer wait for the next iteration."""
+    max_groups: int = 8
+    """Groups that an update takes at most; more wait for the next update."""
+    max_disagreement: float = 1.0
+    """Difference of best progress in another member beyond which a rollout teaches nothing; 1
+    asks no other member."""
+    check_every: int = 0
+    """Iterations between looks at the held-out judge and member; 0 never looks."""
+    max_drop: float = 0.15
+    """Fall of held-out success, while success in practice rises, that ends the burst."""
+    save_every: int = 5
+    """Iterations between checkpoints."""
     imagine: ImagineConfig = field(default_factory=ImagineConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
 
@@ -35,6 +66,26 @@ class PracticeConfig:
         require_range("iterations", self.iterations, 1, 10_000)
         require_range("starts", self.starts, 1, 512)
         require_range("group", self.group, 2, 64)
+        require_range("max_groups", self.max_groups, 1, 4096)
+        require_range("min_groups", self.min_groups, 1, self.max_groups)
+        require_range("max_disagreement", self.max_disagreement, 0.01, 1.0)
+        require_range("check_every", self.check_every, 0, 10_000)
+        require_range("max_drop", self.max_drop, 0.01, 1.0)
+        require_range("save_every", self.save_every, 1, 10_000)
+
+
+@dataclass(eq=False)
+class Safeguards:
+    """What a burst may lean on besides its worlds and judge; everything is optional."""
+
+    anchor: Anchor | None = None
+    """What the policy is held to, where a divergence has a weight."""
+    held_out_world: Imagination | None = None
+    """Member that practice never sees."""
+    held_out_judge: ClassifierJudge | None = None
+    """Judge that is never a reward."""
+    checkpoint: Path | None = None
+    """File that lets a burst that was killed go on to the same curve."""
 
 
 @dataclass(eq=False)
@@ -45,11 +96,13 @@ class PracticeResult:
     """Metrics of each iteration."""
     clip: NDArray[np.uint8]
     """Frames of one imagined episode of the last iteration."""
+    stopped: str = ""
+    """Why it ended before its iterations; empty when it did not."""
 
 
 def practise(
     policy: TinyPolicy,
-    worlds: Sequence[TinyImagination],
+    worlds: Sequence[Imagination],
     judge: ClassifierJudge,
     starts: Sequence[Start],
     config: PracticeConfig,
@@ -58,61 +111,170 @@ def practise(
     on_iteration: OnIteration | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> PracticeResult:
-    """Improve `policy` in place by imagined episodes.
+    """Improve `policy` in place by imagined episodes: a `Burst` without safeguards."""
+    burst = Burst(policy, worlds, judge, starts, config, seed=seed)
+    return burst.run(on_iteration, is_over)
+
+
+class Burst:
+    """One burst of practice.
 
     Every iteration practises in all worlds side by side, one thread each, every world with its
     own start frames and random numbers, so that the outcome does not depend on the threads.
     """
-    rng = np.random.default_rng(seed)
-    generators = [torch.Generator().manual_seed(seed * 97 + i) for i in range(len(worlds) + 1)]
-    learner = TinyPolicyLearner(policy, config.grpo, config.imagine.temperature)
-    curve, clip = list[dict[str, float]](), np.zeros((0, 64, 64, 3), np.uint8)
-    with ThreadPoolExecutor(len(worlds)) as pool:
-        for iteration in range(config.iterations):
-            if is_over():
-                break
-            shares = _shares(config, len(worlds), iteration)
-            drawn = [draw_starts(starts, share, rng) for share in shares]
 
-            def roll_out(index: int, drawn: list[list[Start]] = drawn) -> Rollouts:
-                return imagine(
-                    worlds[index],
-                    policy,
-                    judge,
-                    drawn[index],
-                    config.imagine,
-                    group=config.group,
-                    version=learner.version,
-                    generator=generators[1 + index],
-                )
+    def __init__(
+        self,
+        policy: TinyPolicy,
+        worlds: Sequence[Imagination],
+        judge: ClassifierJudge,
+        starts: Sequence[Start],
+        config: PracticeConfig,
+        *,
+        seed: int,
+        safeguards: Safeguards | None = None,
+    ) -> None:
+        """Take what is practised; a checkpoint of another seed or configuration is not used.
 
-            rollouts = merge(list(pool.map(roll_out, np.flatnonzero(shares).tolist())))
-            curve.append(learner.update(rollouts, generators[0]))
-            clip = rollouts.clip
-            if on_iteration is not None:
-                on_iteration(iteration + 1, config.iterations, curve[-1])
-    return PracticeResult(curve, clip)
+        Raises:
+            ConfigError: A check is asked for and what it needs is missing.
+        """
+        self._guards = safeguards or Safeguards()
+        _require_parts(config, self._guards, len(worlds))
+        self._policy, self._worlds, self._judge = policy, worlds, judge
+        self._starts, self._config, self._seed = starts, config, seed
+        self._learner = TinyPolicyLearner(
+            policy, config.grpo, config.imagine.temperature, self._guards.anchor
+        )
+        self._check = HeldOutCheck(config.max_drop)
+        self._state = self._fresh()
+
+    def _fresh(self) -> BurstState:
+        config, seed = self._config, self._seed
+        count = len(self._worlds) + 1
+        return BurstState(
+            learner=self._learner,
+            rng=np.random.default_rng(seed),
+            generators=[torch.Generator().manual_seed(seed * 97 + i) for i in range(count)],
+            waiting=WaitingGroups(
+                least=config.min_groups,
+                most=config.max_groups,
+                max_staleness=config.grpo.max_staleness,
+            ),
+            made_by=fingerprint(self._policy, config, seed),
+        )
+
+    def run(
+        self,
+        on_iteration: OnIteration | None = None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> PracticeResult:
+        """Practise what is left of the burst.
+
+        When `is_over` says so, or an exception such as Ctrl-C comes, imagining ends within one
+        step and the weights are those of the last whole update.
+        """
+        state, stop, path = self._state, threading.Event(), self._guards.checkpoint
+        if path is not None:
+            state.load(path)
+        reason = ""
+        with ThreadPoolExecutor(len(self._worlds)) as pool:
+            try:
+                while state.iteration < self._config.iterations and not (reason or is_over()):
+                    self._iterate(pool, lambda: stop.is_set() or is_over())
+                    if on_iteration is not None:
+                        on_iteration(state.iteration, self._config.iterations, state.curve[-1])
+                    reason = self._look()
+                    if path is not None and state.iteration % self._config.save_every == 0:
+                        state.save(path)
+            except OutOfBudgetError as error:
+                reason = str(error)
+            finally:
+                stop.set()
+        return PracticeResult(state.curve, state.clip, reason)
+
+    def _iterate(self, pool: ThreadPoolExecutor, is_over: Callable[[], bool]) -> None:
+        state, config = self._state, self._config
+        shares = shares_of(config.starts, len(self._worlds), state.iteration)
+        drawn = [draw_starts(self._starts, share, state.rng) for share in shares]
+
+        def roll_out(index: int) -> Rollouts:
+            return self._imagine(index, drawn[index], is_over)
+
+        found = list(pool.map(roll_out, np.flatnonzero(shares).tolist()))
+        fresh = merge(found)
+        state.waiting.add(fresh)
+        batch = state.waiting.take(self._learner.version)
+        metrics = batch_metrics(fresh)
+        if batch is None:
+            metrics["useful_chunks"] = 0.0
+        else:
+            updated = self._learner.update(batch, state.generators[0], is_over)
+            metrics = {**updated, **metrics}
+        state.curve.append({**metrics, "dropped": float(state.waiting.dropped)})
+        state.clip = fresh.clip
+        state.iteration += 1
+
+    def _imagine(
+        self, index: int, starts: Sequence[Start], is_over: Callable[[], bool]
+    ) -> Rollouts:
+        config = self._config
+        world = Stoppable(self._worlds[index], is_over)
+        rollouts = imagine(
+            world,
+            self._policy,
+            self._judge,
+            starts,
+            config.imagine,
+            group=config.group,
+            version=self._learner.version,
+            generator=self._state.generators[1 + index],
+        )
+        if config.max_disagreement < 1.0:
+            other = self._worlds[(index + 1) % len(self._worlds)]
+            doubt = disagreement(
+                Stoppable(copy.copy(other), is_over), self._policy, self._judge, starts, rollouts
+            )
+            rollouts.kept_B = (doubt <= config.max_disagreement) & ~np.isnan(rollouts.success_B)
+        return rollouts
+
+    def _look(self) -> str:
+        """Ask the held-out judge and member now and then; return why to stop, or nothing."""
+        state, config = self._state, self._config
+        if not config.check_every or state.iteration % config.check_every:
+            return ""
+        world, judge = self._guards.held_out_world, self._guards.held_out_judge
+        if world is None or judge is None:
+            return ""  # refused in __init__
+        starts = draw_starts(self._starts, config.starts, np.random.default_rng(self._seed))
+        found = imagined_success(
+            self._policy, world, judge, starts, config.imagine, seed=self._seed, repeats=2
+        )
+        if not found:
+            return ""  # the held-out judge cannot say
+        held_out = float(np.mean([rate for rate, _ in found.values()]))
+        state.curve[-1]["held_out"] = held_out
+        recent = [row["success"] for row in state.curve[-config.check_every :]]
+        return self._check.stops(float(np.mean(recent)), held_out, self._policy)
 
 
-def _shares(config: PracticeConfig, worlds: int, iteration: int) -> list[int]:
-    """Split the start frames over the worlds; what does not divide goes to each in turn."""
-    each, rest = divmod(config.starts, worlds)
-    return [each + ((i + iteration) % worlds < rest) for i in range(worlds)]
-
-
-def draw_starts(starts: Sequence[Start], count: int, rng: np.random.Generator) -> list[Start]:
-    """Draw start frames, the instructions in equal shares."""
-    by_task: dict[int, list[Start]] = {}
-    for start in starts:
-        by_task.setdefault(start.instruction_id, []).append(start)
-    tasks = sorted(by_task)
-    chosen = [tasks[i % len(tasks)] for i in range(count)]
-    return [by_task[task][rng.integers(len(by_task[task]))] for task in chosen]
+def _require_parts(config: PracticeConfig, guards: Safeguards, num_worlds: int) -> None:
+    is_held_out = guards.held_out_world is not None and guards.held_out_judge is not None
+    if config.check_every and not is_held_out:
+        raise ConfigError(
+            f"check_every={config.check_every} needs a held-out judge and world, there are none. "
+            f"Give both, or set it to 0."
+        )
+    if config.max_disagreement < 1.0 and num_worlds < 2:
+        raise ConfigError(
+            f"max_disagreement={config.max_disagreement} needs 2 members, there are "
+            f"{num_worlds}. Finetune more, or set it to 1."
+        )
 
 
 def imagined_success(
     policy: TinyPolicy,
-    world: TinyImagination,
+    world: Imagination,
     judge: ClassifierJudge,
     starts: Sequence[Start],
     config: ImagineConfig,
@@ -120,7 +282,10 @@ def imagined_success(
     seed: int,
     repeats: int = 4,
 ) -> dict[int, tuple[float, int]]:
-    """Return closed-loop success (rate, rollouts) in imagination per instruction id."""
+    """Return closed-loop success (rate, rollouts) in imagination per instruction id.
+
+    Only of rollouts that the judge knows; a task of which it knows none is left out.
+    """
     rollouts = imagine(
         world,
         policy,
@@ -131,8 +296,9 @@ def imagined_success(
         version=0,
         generator=torch.Generator().manual_seed(seed),
     )
-    ids = rollouts.instructions_B.numpy()
+    known = ~np.isnan(rollouts.success_B)
+    ids, success = rollouts.instructions_B.numpy()[known], rollouts.success_B[known]
     return {
-        int(task): (float(rollouts.success_B[ids == task].mean()), int((ids == task).sum()))
+        int(task): (float(success[ids == task].mean()), int((ids == task).sum()))
         for task in np.unique(ids)
     }

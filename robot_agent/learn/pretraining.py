@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
-from robot_agent.learn.checkpoint import Keep
 from robot_agent.learn.data import Episodes, load_demonstrations, load_recording
 from robot_agent.learn.fit import FitConfig, Metrics, Report
 from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
 from robot_agent.learn.policy_training import PolicyTrainingConfig, train_policy
 from robot_agent.learn.processes import is_alone
+from robot_agent.learn.training_checkpoint import Keep
 from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
@@ -59,7 +59,7 @@ class Job:
     held_out: Path | None = None
     """A recording that is not trained on, to measure with."""
     init: Path | None = None
-    """Weights to go on from, for a world model; fresh ones by default."""
+    """Weights to go on from, for a world model or a judge; fresh ones by default."""
     rank: int = 0
     """Of this process among those that train together; the first one writes."""
 
@@ -115,6 +115,8 @@ def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict
 def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a judge; return metrics, and its error rates on held-out episodes."""
     network = _seeded(job, config, lambda: TinyJudge(len(INSTRUCTIONS)))
+    if job.init is not None:
+        load_into(network, _tensors(job.init), job.init.name)
     held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:

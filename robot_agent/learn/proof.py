@@ -14,6 +14,7 @@ from robot_agent.learn.imagine import ImagineConfig, Start
 from robot_agent.learn.improve import Evidence
 from robot_agent.learn.practice import imagined_success
 from robot_agent.learn.reality import start_frames
+from robot_agent.models.backends import choose_backend
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
@@ -49,6 +50,29 @@ def policy_of(bundle: Bundle) -> TinyPolicy:
     return policy.eval()
 
 
+def acting_policy(bundle: Bundle) -> TinyVla:
+    """Return the policy of a verified bundle, by the faster of its weights and their export."""
+    golden = bundle.golden
+    ids = [int(i) for i in golden.instruction_ids]
+    export = bundle.report.get("export", {})
+    backend = choose_backend(
+        policy_of(bundle),
+        bundle.onnx,
+        golden.images_nhwc,
+        ids,
+        name=bundle.label,
+        limits=export.get("limits") if isinstance(export, dict) else None,
+    )
+    return TinyVla(
+        backend.logits,
+        tuple(bundle.manifest.provenance["instructions"]),
+        version=bundle.label,
+        normalization=bundle.normalization,
+        action_space=bundle.manifest.action_space,
+        backend=backend.name,
+    )
+
+
 def tiny_probes(
     base: Bundle, evidence: Evidence, home: Sequence[Start], config: ProofConfig
 ) -> GateProbes:
@@ -67,6 +91,19 @@ def tiny_probes(
         held_out_world=against(evidence.held_out_world, evidence.judge, scene),
         regression=against(evidence.held_out_world, evidence.held_out_judge, home),
     )
+
+
+def held_out_scores(
+    candidate: Bundle, base: Bundle, evidence: Evidence, config: ProofConfig
+) -> dict[str, float]:
+    """Return what a judge in a world model says that neither trained the candidate: the ledger's.
+
+    Keys are candidate, base (success rates in the new scene), standard_error and trials.
+    """
+    starts = start_frames(evidence.episodes[:_MAX_STARTS], evidence.instructions, INSTRUCTIONS)
+    judge, world = evidence.held_out_judge, evidence.held_out_world
+    found = _compare((candidate, base), world, judge, starts, config)
+    return {**dataclasses.asdict(found), "trials": float(len(starts) * config.repeats)}
 
 
 def shipped_probes(

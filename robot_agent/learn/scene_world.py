@@ -2,20 +2,19 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes, subset
 from robot_agent.learn.fit import FitConfig, Metrics
-from robot_agent.learn.practice import PracticeConfig
 from robot_agent.learn.real_windows import of_training
 from robot_agent.learn.trust import TrustConfig, TrustReport, trust_report, worst_of
 from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
 from robot_agent.models.tiny_imagination import TinyImagination
-from robot_agent.models.tiny_policy import CHUNK
 from robot_agent.models.tiny_world import TinyWorld
 
 
@@ -70,8 +69,8 @@ def finetune_members(
 
     The verdict is that of the worst member; see `trust_report`.
     """
+    stop = threading.Event()
     seen, held = _split(scene, config.held_out)
-
     real = of_training(held)
 
     def tune(index: int) -> tuple[TinyWorld, dict[str, float], TrustReport]:
@@ -79,6 +78,8 @@ def finetune_members(
         before = _errors(world, held, config, seed)
 
         def on_step(step: int, total: int, metrics: Metrics) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt  # the thread that waits for the members had Ctrl-C
             if index == 0 and step % 10 == 0:
                 report(step / total, f"{len(members)} members, loss {metrics['loss']:.3f}")
 
@@ -96,7 +97,10 @@ def finetune_members(
         return world, {**after, "before": before["ours"]}, found
 
     with ThreadPoolExecutor(len(members)) as pool:
-        tuned = list(pool.map(tune, range(len(members))))
+        try:
+            tuned = list(pool.map(tune, range(len(members))))
+        finally:
+            stop.set()
     worlds, numbers, reports = zip(*tuned, strict=True)
     return list(worlds), _judge(numbers, reports)
 
@@ -104,19 +108,6 @@ def finetune_members(
 def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:
     rows = list(range(len(scene)))
     return subset(scene, rows[:-held_out] or rows), subset(scene, rows[-held_out:])
-
-
-def within(practice: PracticeConfig, trust: Mapping[str, Any]) -> PracticeConfig:
-    """Return the practice whose imagined episodes end at the safe horizon, in whole chunks.
-
-    A report that measured no horizon shortens nothing; one that refuses does not get here.
-    """
-    safe = int(trust.get("safe_horizon", 0))
-    if not safe:
-        return practice
-    chunks = max(1, safe // CHUNK)
-    imagine = replace(practice.imagine, chunks=min(practice.imagine.chunks, chunks))
-    return replace(practice, imagine=imagine)
 
 
 def _errors(

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_agent.core.config import require_range
-from robot_agent.learn.checkpoint import Checkpoint, Keep
 from robot_agent.learn.data import Episodes, Window, concatenate, draw_windows
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.picture_scores import psnr
-from robot_agent.models.precision import fast_autocast
+from robot_agent.learn.training_checkpoint import Checkpoint, Keep
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.tiny_world import TinyWorld
 
 
@@ -91,7 +91,7 @@ def unrolled_loss(
     pixel, tool = torch.zeros(()), torch.zeros(())
     unroll = images.shape[1] - 1
     for t in range(unroll):
-        with fast_autocast():
+        with mixed_precision():
             image, state = world(image, window.first_BCHW, state, actions[:, t + 1], actions[:, t])
         change = (images[:, t + 1] - images[:, t]).abs().amax(dim=1, keepdim=True)
         mask = F.max_pool2d((change > 0.04).float(), 5, stride=1, padding=2)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from robot_agent.core.types import FloatArray, ImageArray
-from robot_agent.models.precision import fast_autocast
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_vla import instruction_id
@@ -44,7 +44,7 @@ class ClassifierJudge:
         opens = torch.tensor([name == OPEN_INSTRUCTION for name in self.instructions])[ids]
         successes, progresses = [], []
         for member in self._members:
-            with fast_autocast():
+            with mixed_precision():
                 logits, opening = member(a, b)
             successes.append(logits.float()[rows, ids].sigmoid())
             opening = opening.float().clamp(0, 1)

@@ -81,6 +81,11 @@ class LeRobotPolicy:
         return self._version
 
     @property
+    def statistics(self) -> Moments:
+        """What turns the model's numbers into Bridge actions."""
+        return self._actions
+
+    @property
     def needs(self) -> PolicyNeeds:
         """What these weights were trained with."""
         return PolicyNeeds(

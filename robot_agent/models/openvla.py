@@ -199,11 +199,11 @@ class OpenVla(nn.Module):
         if (state_BA is None) != (self.proprio is None):
             wanted = "no state" if self.proprio is None else "a state (B, 7)"
             raise InputError(f"state: these weights take {wanted}. Check the policy's settings.")
-        pictures = pixels_BCHW.to(self.dtype).split(6, dim=1)
+        pictures = pixels_BCHW.to(self.projector.fc3.bias).split(6, dim=1)
         seen = self.projector(torch.cat([self.vision(picture) for picture in pictures], dim=1))
         if self.proprio is None or state_BA is None:
             return seen
-        token = self.proprio(state_BA.to(self.dtype))
+        token = self.proprio(state_BA.to(seen))
         return torch.cat([seen, token[:, None]], dim=1)
 
     def parallel_logits(
@@ -265,7 +265,8 @@ class OpenVla(nn.Module):
             cache = out.past_key_values
             logits.append(self._bins(out.last_hidden_state[:, -1:]))
             drawn.append(draw(logits[-1]))
-            embedded = self.language.model.embed_tokens(self.action_ids()[drawn[-1]])
+            ids = self.action_ids()[drawn[-1].to(embedded.device)]
+            embedded = self.language.model.embed_tokens(ids)
         return torch.cat(drawn, dim=1)[:, None], torch.cat(logits, dim=1)[:, None]
 
     def _with_actions(self, prompts: Sequence[Sequence[int]], bins: Tensor) -> Tensor:

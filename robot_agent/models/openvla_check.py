@@ -51,7 +51,7 @@ def check_folder(
     loaded_s = watch.seconds()
     policy.reset(_INSTRUCTION, 0)
     watch = Stopwatch()
-    chunk = policy.act(_enlarged(observation, policy.needs.min_image_px))
+    chunk = policy.act(enlarged(observation, policy.needs.min_image_px))
     numbers = {
         "tensors": len(tensor_map(policy.sizes)),
         "parameters": num_parameters(tensor_map(policy.sizes)),
@@ -65,8 +65,9 @@ def check_folder(
 _ONE_BY_ONE = OpenVlaPolicyConfig(decoding="autoregressive", chunk=1)
 
 
-def _enlarged(observation: Observation, least_px: int) -> Observation:
+def enlarged(observation: Observation, least_px: int) -> Observation:
+    """Return the observation with pictures whose sides are `least_px` or more."""
     image: ImageArray = observation.image_hwc
-    factor = -(-least_px // min(image.shape[:2]))
+    factor = -(-max(least_px, 1) // min(image.shape[:2]))
     larger = image.repeat(factor, axis=0).repeat(factor, axis=1)
     return Observation(larger, observation.joints_rad, observation.gripper, 0)

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from robot_agent.core.config import build, to_plain
 from robot_agent.core.errors import ConfigError
-from robot_agent.models.openvla import BINS, OpenVlaConfig
+from robot_agent.models.openvla import BINS, OpenVla, OpenVlaConfig
 from robot_agent.models.openvla_images import PictureConfig
 from robot_agent.models.openvla_policy import Encode, OpenVlaPolicy, OpenVlaPolicyConfig
-from robot_agent.models.openvla_statistics import choose_statistics
+from robot_agent.models.openvla_statistics import Bounds, choose_statistics
 from robot_agent.models.openvla_tensors import load_openvla
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +54,28 @@ class OpenVlaFolderConfig:
     policy: OpenVlaPolicyConfig = dataclasses.field(default_factory=OpenVlaPolicyConfig)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenVlaParts:
+    """What a folder holds: a network, and all that makes it a policy."""
+
+    network: OpenVla
+    encode: Encode
+    actions: Bounds
+    states: Bounds | None
+    config: OpenVlaPolicyConfig
+
+    def policy(self, version: str, network: OpenVla | None = None) -> OpenVlaPolicy:
+        """Return a policy, on another network where one is given: the same with an adapter."""
+        return OpenVlaPolicy(
+            network or self.network,
+            self.encode,
+            self.actions,
+            version=version,
+            states=self.states,
+            config=self.config,
+        )
+
+
 def load_openvla_policy(
     folder: Path,
     config: OpenVlaFolderConfig,
@@ -72,6 +95,13 @@ def load_openvla_policy(
         ConfigError: A file is missing or of another variant, or the statistics do not fit.
         BundleRejectedError: Tensors are missing, extra, of another shape, or not finite.
     """
+    return load_openvla_parts(folder, config, sizes).policy(version)
+
+
+def load_openvla_parts(
+    folder: Path, config: OpenVlaFolderConfig, sizes: OpenVlaConfig | None = None
+) -> OpenVlaParts:
+    """Return what a published folder holds; arguments and errors as `load_openvla_policy`."""
     settings = read_json(folder / "config.json")
     if "auto_map" in settings or any(folder.glob("*.py")):
         _LOG.info("%s: the Python code in this folder is not run", folder.name)
@@ -87,18 +117,16 @@ def load_openvla_policy(
         has_proprio=config.uses_state,
     )
     picture = read_picture(folder, config.policy.picture, shape.image_px)
-    return OpenVlaPolicy(
-        network,
-        encode,
-        actions,
-        version=version,
-        states=states,
-        config=dataclasses.replace(config.policy, picture=picture),
-    )
+    used = dataclasses.replace(config.policy, picture=picture)
+    return OpenVlaParts(network, encode, actions, states, used)
 
 
 def read_sizes(settings: dict[str, Any], sizes: OpenVlaConfig) -> OpenVlaConfig:
-    """Return the sizes that config.json states; ConfigError names what is of another variant."""
+    """Return the sizes that config.json states; ConfigError names what is of another variant.
+
+    Published folders do not state the sizes of the vision encoders, which are fixed. One of other
+    sizes states them under `vision_sizes`, with the names of `OpenVlaConfig`.
+    """
     other = [
         f"{name} is {settings[name]!r}, must be {wanted!r}"
         for name, wanted in _FIXED.items()
@@ -112,7 +140,8 @@ def read_sizes(settings: dict[str, Any], sizes: OpenVlaConfig) -> OpenVlaConfig:
     stated = {ours: text[theirs] for theirs, ours in _LLAMA.items() if theirs in text}
     if "pad_to_multiple_of" in settings:
         stated["padding"] = settings["pad_to_multiple_of"]
-    return dataclasses.replace(sizes, **stated)
+    stated |= settings.get("vision_sizes", {})
+    return build(OpenVlaConfig, {**to_plain(sizes), **stated}, "config.json")
 
 
 def read_statistics(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -138,15 +167,18 @@ def read_picture(folder: Path, config: PictureConfig, size_px: int) -> PictureCo
     return dataclasses.replace(config, **changes)
 
 
-def read_tokenizer(path: Path) -> Encode:
-    """Return the tokenizer as a function; ConfigError when the file is missing or foreign."""
+def read_tokenizer(path: Path, *, has_start: bool = True) -> Encode:
+    """Return the tokenizer as a function; ConfigError when the file is missing or foreign.
+
+    Without `has_start` it adds no token that begins or ends a sequence.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ConfigError(
             f"{path}: is no tokenizer ({error}). Copy tokenizer.json from the published folder."
         ) from error
-    return lambda text: list(tokenizer.encode(text).ids)
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=has_start).ids)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,24 +1,25 @@
 """Low-rank adapters on OpenVLA through peft: small to train, to keep and to send, or merged."""
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import set_peft_model_state_dict
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import nn
 
-from robot_agent.core.config import require_range
-from robot_agent.core.errors import BundleRejectedError
+from robot_agent.core.config import build, require_range
+from robot_agent.core.errors import BundleRejectedError, ConfigError
 from robot_agent.models.openvla import OpenVla
 
 BASE_HASH = "base_sha256"
+Network = TypeVar("Network", bound=nn.Module)
 _SETTINGS = "lora"
 
 
@@ -65,26 +66,64 @@ def save_adapter(path: Path, network: OpenVla, config: AdapterConfig, base_hash:
 
 
 def load_adapter(path: Path, network: OpenVla) -> None:
-    """Put an adapter onto the base that it was trained on.
+    """Put an adapter onto the base that it was trained on; errors as `apply_adapter`."""
+    apply_adapter(path.read_bytes(), network, weights_hash(network), path.name)
+
+
+def apply_adapter(content: bytes, network: nn.Module, base_hash: str, name: str) -> None:
+    """Put an adapter's file onto the base that it was trained on.
+
+    Args:
+        content: A file of `save_adapter`.
+        network: The base, or a copy that shares its weights; changed in place.
+        base_hash: `weights_hash` of the base, which takes seconds for one of 14 GB.
+        name: For errors.
 
     Raises:
         BundleRejectedError: It belongs to another base, or its tensors do not fit.
     """
-    with safe_open(path, framework="pt") as file:
-        about = file.metadata() or {}
-    base = weights_hash(network)
-    if about.get(BASE_HASH) != base:
+    about = read_about(content, name)
+    if about.get(BASE_HASH) != base_hash:
         stated = about.get(BASE_HASH, "none")[:12]
-        raise BundleRejectedError(path.name, "base of the adapter", base[:12], stated)
-    _inject(network, AdapterConfig(**json.loads(about[_SETTINGS])))
-    tensors = load_file(path)
+        raise BundleRejectedError(name, "base of the adapter", base_hash[:12], stated)
+    try:
+        config = build(AdapterConfig, json.loads(about[_SETTINGS]), _SETTINGS)
+    except (KeyError, ValueError, ConfigError) as error:
+        raise BundleRejectedError(name, "settings of the adapter", error, "rank and alpha") from (
+            error
+        )
+    _inject(network, config)
+    tensors = load(content)
     own = get_peft_model_state_dict(network)
     wrong = sorted(set(own) ^ set(tensors))
     wrong += sorted(k for k in own if k in tensors and own[k].shape != tensors[k].shape)
     wrong += sorted(k for k, tensor in tensors.items() if not tensor.isfinite().all())
     if wrong:
-        raise BundleRejectedError(path.name, "tensors", ", ".join(wrong), "the adapter's, finite")
+        raise BundleRejectedError(name, "tensors", ", ".join(wrong), "the adapter's, finite")
     set_peft_model_state_dict(network, tensors)
+    held = get_peft_model_state_dict(network)  # what the library says it took may differ
+    lost = [k for k in tensors if not torch.equal(held[k].cpu(), tensors[k].to(held[k].dtype))]
+    if lost:
+        raise BundleRejectedError(name, "loaded tensors", ", ".join(lost), "the adapter's own")
+
+
+def read_about(content: bytes, name: str) -> dict[str, str]:
+    """Return what the header of a safetensors file says about it besides its tensors."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        about: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    except (ValueError, AttributeError) as error:
+        raise BundleRejectedError(name, "header", error, "that of safetensors") from error
+    return about
+
+
+def share(network: Network) -> Network:
+    """Return a copy that holds the very weights of `network`: structure is new, memory is not.
+
+    Adapters on one copy do not change another: each policy has its own, on one base.
+    """
+    kept = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, kept)
 
 
 def merge_adapter(network: OpenVla) -> None:
@@ -99,12 +138,13 @@ def num_trainable(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def _inject(network: OpenVla, config: AdapterConfig) -> None:
+def _inject(network: nn.Module, config: AdapterConfig) -> None:
     linear = [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
-        and not name.startswith(("language.lm_head", "vision.siglip.head"))
+        and not name.endswith("lm_head")
+        and not name.startswith("vision.siglip.head")
     ]
     settings: Any = LoraConfig(
         r=config.rank,

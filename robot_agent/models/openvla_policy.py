@@ -143,7 +143,6 @@ class OpenVlaPolicy:
         context = self._network.context(*self.prepare(observation))
         if self._config.decoding == "parallel":
             logits = self._network.parallel_logits(context, [self._prompt], self._config.chunk)
-            require_numbers(logits, self._version)
             bins = self._draw(logits)
         else:
             bins, logits = self._network.decode(context, [self._prompt], self._draw)
@@ -155,7 +154,7 @@ class OpenVlaPolicy:
             chunk_id=self._chunk_id,
             observation_stamp_ns=observation.stamp_ns,
         )
-        return SampledChunk(chunk, bins[0], token_log_probs(logits, bins, temperature)[0])
+        return SampledChunk(chunk, bins[0], token_log_probs(logits.cpu(), bins, temperature)[0])
 
     def prepare(self, observation: Observation) -> tuple[Tensor, Tensor | None]:
         """Return the pictures (1, 6 N, S, S) and the scaled state (1, 7) of an observation."""
@@ -177,8 +176,8 @@ class OpenVlaPolicy:
 
     def _draw(self, logits: Tensor) -> Tensor:
         require_numbers(logits, self._version)
-        rank = logits.dim()
-        shaped = logits if rank == 4 else logits[:, None]
+        rank, drawn_from = logits.dim(), logits.cpu()  # where the generator is
+        shaped = drawn_from if rank == 4 else drawn_from[:, None]
         drawn = sample_tokens(shaped, self._config.temperature, self._generator)
         return drawn if rank == 4 else drawn[:, 0]
 

@@ -81,6 +81,11 @@ class Pi0Policy:
         return self._version
 
     @property
+    def statistics(self) -> Moments:
+        """What turns the network's numbers into Bridge actions."""
+        return self._actions
+
+    @property
     def needs(self) -> PolicyNeeds:
         """What these weights were trained with."""
         return PolicyNeeds(
@@ -107,7 +112,7 @@ class Pi0Policy:
         shape = (1, settings.chunk_size, settings.max_action_dim)
         unit = self._network.sample_actions(
             **self.prepare(observation),
-            noise=torch.randn(shape, generator=self._generator).to(self._dtype),
+            noise=torch.randn(shape, generator=self._generator).to(self._like),
             num_steps=self._config.steps,
         )[0, : self._config.execute, :ACTION_DIM]
         if not unit.isfinite().all():
@@ -117,7 +122,7 @@ class Pi0Policy:
             )
         self._chunk_id += 1
         return Chunk(
-            actions=self._actions.unnormalize(unit.double().numpy()),
+            actions=self._actions.unnormalize(unit.double().cpu().numpy()),
             weights_version=self._version,
             chunk_id=self._chunk_id,
             observation_stamp_ns=observation.stamp_ns,
@@ -139,18 +144,20 @@ class Pi0Policy:
         measured = bridge_state(observation.joints_rad, observation.gripper)
         state = torch.zeros(1, settings.max_state_dim)
         state[0, :ACTION_DIM] = torch.from_numpy(self._states.normalize(measured))
+        device = self._like.device
         return {
-            "input_ids": torch.tensor([ids]),
-            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
-            "pixel_values": torch.stack(pictures)[None].to(self._dtype),
-            "pixel_attention_mask": torch.ones(1, len(pictures), dtype=torch.bool),
-            "state": state.to(self._dtype),
+            "input_ids": torch.tensor([ids], device=device),
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long, device=device),
+            "pixel_values": torch.stack(pictures)[None].to(self._like),
+            "pixel_attention_mask": torch.ones(1, len(pictures), dtype=torch.bool, device=device),
+            "state": state.to(self._like),
         }
 
     @property
-    def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self._network.action_out_proj.weight.dtype
-        return dtype
+    def _like(self) -> Tensor:
+        """A weight: its type and device are those of every input."""
+        weight: Tensor = self._network.action_out_proj.weight
+        return weight
 
 
 def pad_to_square(image_hwc: ImageArray, size_px: int) -> Tensor:
@@ -179,6 +186,13 @@ def load_pi0_policy(
         ConfigError: The folder is no pi0, or its processor states no statistics.
         BundleRejectedError: Lists tensors that are missing, extra, misshapen, or not finite.
     """
+    network = load_pi0(folder)
+    statistics = read_moments(folder / PROCESSOR_NAME, statistics_name)
+    return Pi0Policy(network, encode, statistics, version=version, config=config)
+
+
+def load_pi0(folder: Path) -> Any:
+    """Return the network of a folder in transformers' layout; errors as `load_pi0_policy`."""
     try:
         network, report = PI0ForConditionalGeneration.from_pretrained(
             folder,
@@ -198,8 +212,7 @@ def load_pi0_policy(
     wrong += [f"not finite: {n}" for n, p in network.named_parameters() if not p.isfinite().all()]
     if wrong:
         raise BundleRejectedError(folder.name, "tensors", "; ".join(wrong), "those of pi0, finite")
-    statistics = read_moments(folder / PROCESSOR_NAME, statistics_name)
-    return Pi0Policy(network, encode, statistics, version=version, config=config)
+    return network
 
 
 def read_moments(path: Path, name: str) -> tuple[Moments, Moments]:

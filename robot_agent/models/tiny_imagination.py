@@ -13,7 +13,7 @@ from torch import Tensor
 from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import ACTION_DIM, FloatArray, ImageArray, Observation, require_array
-from robot_agent.models.precision import fast_autocast
+from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import (
     resize_squashed,
     scale_actions,
@@ -64,7 +64,7 @@ class TinyImagination:
 
     @torch.no_grad()
     def _advance(self, action_BA: Tensor) -> None:
-        with fast_autocast():
+        with mixed_precision():
             image, state = self._world(
                 self._image, self._first, self._state, action_BA, self._previous_action
             )

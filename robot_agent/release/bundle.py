@@ -22,6 +22,7 @@ from robot_agent.release.manifest import (
     ONNX_NAME,
     POLICY_NAME,
     REPORT_NAME,
+    SETTINGS_NAME,
     SIGNATURE_NAME,
     FileRecord,
     Manifest,
@@ -94,6 +95,8 @@ class BundleContents:
     report: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     onnx: bytes | None = None
+    settings: Mapping[str, Any] | None = None
+    """How weights on a base are used, and which base: see `learn.published`."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,6 +110,8 @@ class Bundle:
     normalization: Normalization
     report: Mapping[str, Any]
     onnx: bytes | None
+    settings: Mapping[str, Any] | None = None
+    """`policy.json`; None where the weights are whole in the bundle."""
     summaries: Mapping[str, TensorSummary]
     """Shape, type and norm of every tensor of the policy."""
     signed_by: str
@@ -192,4 +197,6 @@ def _encode(contents: BundleContents, bundle: str) -> dict[str, bytes]:
     }
     if contents.onnx is not None:
         files[ONNX_NAME] = contents.onnx
+    if contents.settings is not None:
+        files[SETTINGS_NAME] = canonical_json(contents.settings)
     return files

@@ -1,5 +1,6 @@
 """The bundles of a registry on disk: copied whole, verified as copied, removed whole."""
 
+import io
 import os
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from robot_agent.store.durable import (
     folder_lock,
     make_folder,
     publish_folder,
+    read_in_pieces,
     require_free_space,
     storage_errors,
     sync_folder,
@@ -122,8 +124,8 @@ class Depot:
 def _read_bounded(path: Path, manifest: Manifest) -> bytes:
     record = manifest.files.get(path.name)
     limit = record.size if record else MAX_MANIFEST_BYTES
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
+    with io.FileIO(path, "rb") as file:
+        content = read_in_pieces(file, min(os.fstat(file.fileno()).st_size, limit))
     if len(content) > limit:
         raise BundleRejectedError(manifest.label, f"{path.name} size", f"above {limit}", limit)
     return content

@@ -19,6 +19,17 @@ from robot_agent.release.tensors import first_difference, largest_norm_ratio, la
 from robot_agent.store.durable import replace_file, storage_errors
 from robot_agent.store.strict_json import canonical_json
 
+AGAINST_BASE = (
+    "version",
+    "parent",
+    "architecture",
+    "action space",
+    "instructions",
+    "layout",
+    "norm ratio",
+)
+"""Checks against the release that a candidate descends from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
@@ -210,15 +221,7 @@ class Gate:
 
     def _skipped(self) -> Iterator[str]:
         if self._base is None:
-            yield from (
-                "version",
-                "parent",
-                "architecture",
-                "action space",
-                "instructions",
-                "layout",
-                "norm ratio",
-            )
+            yield from AGAINST_BASE
         for probe in dataclasses.fields(GateProbes):
             if getattr(self._probes, probe.name) is None:
                 yield probe.name
@@ -237,7 +240,11 @@ def _against_base(candidate: Bundle, base: Bundle, config: GateConfig) -> Iterat
     yield CheckResult("instructions", known == wanted, str(known), str(wanted))
     same = candidate.normalization == base.normalization
     yield CheckResult("normalization values", same, "equal" if same else "other", "equal")
+    same = candidate.settings == base.settings
+    yield CheckResult("settings", same, "equal" if same else "other", "equal")
     ours, theirs = layout(candidate.summaries), layout(base.summaries)
+    if not theirs and base.settings is not None:
+        return  # the first adapter on a bare base: there is nothing yet to compare it with
     differing = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
     yield CheckResult("layout", not differing, ", ".join(differing[:5]) or "equal", "equal")
     worst, ratio = largest_norm_ratio(candidate.summaries, base.summaries)

@@ -15,7 +15,8 @@ MANIFEST_NAME, SIGNATURE_NAME = "manifest.json", "manifest.sig"
 POLICY_NAME, GOLDEN_NAME = "policy.safetensors", "golden.safetensors"
 NORMALIZATION_NAME, REPORT_NAME, ONNX_NAME = "normalization.json", "report.json", "policy.onnx"
 REQUIRED_FILES = frozenset({POLICY_NAME, GOLDEN_NAME, NORMALIZATION_NAME, REPORT_NAME})
-OPTIONAL_FILES = frozenset({ONNX_NAME})
+SETTINGS_NAME = "policy.json"
+OPTIONAL_FILES = frozenset({ONNX_NAME, SETTINGS_NAME})
 SIGNATURE_BYTES = 64
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -111,7 +112,8 @@ def _require_sane(fields: Mapping[str, Any], bundle: str) -> None:
 def _file_records(files: Mapping[str, Any], bundle: str) -> dict[str, FileRecord]:
     names = set(files)
     if not REQUIRED_FILES <= names <= REQUIRED_FILES | OPTIONAL_FILES:
-        wanted = f"{', '.join(sorted(REQUIRED_FILES))} and at most {ONNX_NAME}"
+        needed, allowed = (", ".join(sorted(part)) for part in (REQUIRED_FILES, OPTIONAL_FILES))
+        wanted = f"{needed} and at most {allowed}"
         raise BundleRejectedError(bundle, "manifest.json files", sorted(names), wanted)
     records = {}
     for name, entry in files.items():

@@ -28,4 +28,5 @@ def with_export(
         report={**bundle.report, "export": dict(check)},
         provenance={**bundle.manifest.provenance, "exported_from": bundle.label},
         onnx=exported,
+        settings=bundle.settings,
     )

@@ -9,12 +9,7 @@ from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.task import Future
-from robot_agent_interfaces.msg import (
-    ActionProposal,
-    GuardState,
-    OperatorCommand,
-    PolicyStatus,
-)
+from robot_agent_interfaces.msg import ActionProposal, GuardState, OperatorCommand, PolicyStatus
 from robot_agent_interfaces.srv import ResetLatch
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
@@ -26,11 +21,7 @@ from robot_agent.core.types import SafeAction
 from robot_agent.guard import latch
 from robot_agent.guard.limits import to_ns
 from robot_agent.guard.operators import Heard, hear
-from robot_agent.guard.state import (
-    GuardInputs,
-    Measured,
-    ResetRequest,
-)
+from robot_agent.guard.state import GuardInputs, Measured, ResetRequest
 from robot_agent.guard.state import GuardState as PureState
 from robot_agent.ros import convert, params, process, realtime, topics
 from robot_agent.ros.clock import ScaledClock
@@ -53,7 +44,7 @@ class ArmGuardNode(LifecycleNode):
 
     _heard: Heard
     """Newest command of each operator's device; begun when the node is configured."""
-    _operator_age_ns = 0
+    _operator_age_ns = _configured_ns = 0
     _said = ""
 
     def __init__(self) -> None:
@@ -98,6 +89,7 @@ class ArmGuardNode(LifecycleNode):
             self.get_logger().error(problem)
         if problems:
             return _FAILURE
+        self._configured_ns = self._time.now_ns()
         self._heard, self._operator_age_ns = {}, to_ns(limits.max_deadman_age_s)
         self._guard = GuardThread(
             limits,
@@ -114,6 +106,7 @@ class ArmGuardNode(LifecycleNode):
             (JointState, topics.JOINT_STATES, self._on_joints, topics.COMMAND),
             (ActionProposal, topics.PROPOSAL, self._on_proposal, topics.COMMAND),
             (OperatorCommand, topics.OPERATOR, self._on_operator, topics.COMMAND),
+            (OperatorCommand, topics.OPERATOR_EVENT, self._on_event, topics.LASTING_EVENTS),
             (PolicyStatus, topics.POLICY_STATUS, self._on_policy_status, topics.STATUS),
             (Empty, topics.GUARD_STOP, self._on_stop, topics.JOINTS),
         ):
@@ -208,6 +201,11 @@ class ArmGuardNode(LifecycleNode):
         if message.event == "stop":
             self._store(stop=True)
 
+    def _on_event(self, message: Any) -> None:
+        """Stop on what was said since the configuration, even before the device was found."""
+        if message.event == "stop" and int(message.stamp_ns) > self._configured_ns:
+            self._store(stop=True)
+
     def _on_policy_status(self, message: Any) -> None:
         self._store(policy_alive_ns=int(message.stamp_ns))
 
@@ -265,7 +263,7 @@ class ArmGuardNode(LifecycleNode):
 
     def _on_tick(self, now_ns: int, state: PureState, inputs: GuardInputs) -> None:
         """Keep the latch on disk and publish the state when it changed or is due."""
-        key = (state.mode, state.latched, state.hold_causes, state.controller)
+        key = (state.mode, state.latched, state.hold_causes, state.controller, state.notes)
         if self._published[1:2] != (state.latched,):
             latch.save(self._latch_path, state.latched)
         is_due = now_ns - self._published_ns >= 1e9 / self._config.state_hz

@@ -48,11 +48,11 @@ def bench_control(
             for condition in conditions:
                 on_condition(condition)
                 with load(condition, count):
-                    results[condition] = _measure(agent.client, seconds)
+                    results[condition] = measure_ticks(agent.client, seconds)
     return results
 
 
-def _measure(client: AgentClient, seconds: float) -> dict[str, Any]:
+def measure_ticks(client: AgentClient, seconds: float) -> dict[str, Any]:
     """Activate the guard anew, so that it counts from zero, and read what it says at the end."""
     EpisodeCalls(client.calls).reset_world(0, "", "open")
     newest: dict[str, str] = {}

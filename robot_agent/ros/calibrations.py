@@ -7,7 +7,16 @@ from typing import Final
 import numpy as np
 
 from robot_agent.calibrate.poses import camera_looking
-from robot_agent.calibrate.records import Record, Seal, require_set, seal_of
+from robot_agent.calibrate.records import (
+    Record,
+    Seal,
+    load,
+    require_fit,
+    require_set,
+    seal_of,
+)
+from robot_agent.calibrate.results import matrix_of
+from robot_agent.core.types import FloatArray
 from robot_agent.sim.mjcf import (
     CAMERA_CENTER_PX,
     CAMERA_FOCAL_PX,
@@ -35,6 +44,23 @@ def seal_for(folder: str, robot: str, camera: str) -> Seal | None:
     if not folder:
         return None
     return simulated_seal() if folder == SIMULATED else require_set(Path(folder), robot, camera)
+
+
+def hand_eye_for(folder: str, robot: str, camera: str) -> FloatArray:
+    """Return T_base_camera (4, 4), an optical frame, of the calibration in force.
+
+    Args:
+        folder: Folder of calibrations, or `SIMULATED`.
+        robot: Name of the robot that it must be of; empty for any.
+        camera: Serial number of the camera that it must be of; empty for any.
+
+    Raises:
+        CalibrationError: It is missing, damaged, old, or of another robot or camera.
+    """
+    if folder == SIMULATED:
+        return camera_looking(np.array(CAMERA_POSITION_M), np.array(CAMERA_LOOK))
+    record = require_fit(load(Path(folder), "hand-eye"), robot, camera)
+    return matrix_of(record, "T_base_camera", (4, 4))
 
 
 def simulated_seal() -> Seal:

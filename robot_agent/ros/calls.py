@@ -29,9 +29,16 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
-DEACTIVATE = Transition.TRANSITION_DEACTIVATE
+DEACTIVATE, CLEAN_UP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
 ACTIVE = State.PRIMARY_STATE_ACTIVE
+_STARTS = {
+    CONFIGURE: ("configure", UNCONFIGURED, "unconfigured"),
+    ACTIVATE: ("activate", INACTIVE, "inactive"),
+    DEACTIVATE: ("deactivate", ACTIVE, "active"),
+    CLEAN_UP: ("clean up", INACTIVE, "inactive"),
+}
+"""Transition to its name and to the only state from which it is allowed."""
 _SERVICES = {
     topics.GUARD_STOP: Trigger,
     topics.GUARD_RESET: ResetLatch,
@@ -107,7 +114,20 @@ class Calls:
         return self._call(kind, name, kind.Request(**fields), timeout_s)
 
     def change_state(self, node: str, transition: int, timeout_s: float = 60.0) -> bool:
-        """Ask a lifecycle node for a transition; return whether it succeeded."""
+        """Ask a lifecycle node for a transition; return whether it succeeded.
+
+        The state is asked for first: rclpy leaves a transition that it does not allow unanswered.
+
+        Raises:
+            ArmFaultError: The node's state does not allow it, or there was no answer in time.
+        """
+        state = self._state(node, min(timeout_s, 10.0))
+        name, start_id, start = _STARTS[transition]
+        if state.id != start_id:
+            raise ArmFaultError(
+                f"{node}: is {state.label}, must be {start} to {name}. "
+                f"Look with: ros2 lifecycle get {self._node.get_namespace()}/{node}"
+            )
         request = ChangeState.Request(transition=Transition(id=transition))
         return bool(self._call(ChangeState, f"{node}/change_state", request, timeout_s).success)
 
@@ -117,11 +137,14 @@ class Calls:
         Asked again every second: a question to a process that was killed is never answered, and
         the one that took its place needs a moment to be found.
         """
+        return int(self._state(node, timeout_s).id)
+
+    def _state(self, node: str, timeout_s: float) -> Any:
         watch = Stopwatch()
         while True:
             try:
                 answer = self._call(GetState, f"{node}/get_state", GetState.Request(), 1.0)
-                return int(answer.current_state.id)
+                return answer.current_state
             except ArmFaultError:
                 if watch.seconds() > timeout_s:
                     raise

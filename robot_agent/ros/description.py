@@ -46,6 +46,10 @@ class AgentOptions:
     """One of CAMERAS; on a robot."""
     camera_topic: str = ""
     """Where the pictures of `camera: topic` are."""
+    streams: bool = False
+    """Whether episodes also keep every picture and joint reading between their steps."""
+    store_budget_gb: float = 0.0
+    """No new episode begins when the store holds more [GB]; 0 sets no limit."""
     teleop: str = ""
     """Operator's device to start too; empty for none."""
     params_file: str = ""
@@ -133,6 +137,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
     operator = NodeProcess(name="teleop", parameters=device | factor)
     return (
         *calibration_processes(options),
+        *([] if options.is_simulated else [_camera_frames(options)]),
         NodeProcess(name="policy", parameters=policy | factor, is_lifecycle=True),
         NodeProcess(name="recorder", parameters=_recorder_parameters(options) | factor),
         NodeProcess(name="adaptation", parameters=adaptation),
@@ -163,6 +168,8 @@ def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
         "calibration": SIMULATED if options.is_simulated else str(options.calibration),
         "robot": options.namespace,
         "camera_serial": options.camera_serial,
+        "streams": options.streams,
+        "budget_gb": options.store_budget_gb,
     }
 
 
@@ -188,6 +195,18 @@ def _camera(options: AgentOptions) -> NodeProcess:
     if options.pictures_topic:
         parameters |= {"source": "topic", "topic": options.pictures_topic}
     return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)
+
+
+def _camera_frames(options: AgentOptions) -> NodeProcess:
+    parameters = {
+        "calibration": str(options.calibration),
+        "robot": options.namespace,
+        "camera_serial": options.camera_serial,
+        "has_driver_frames": options.camera == "realsense2_camera",
+        # Where the D435's driver has its colour sensor; its own frames then agree with ours.
+        "link_optical_m": [0.0, 0.015, 0.0],
+    }
+    return NodeProcess(name="camera_frames", parameters=parameters)
 
 
 def farewell(options: AgentOptions) -> str:

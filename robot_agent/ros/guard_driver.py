@@ -13,10 +13,10 @@ from robot_agent.core import wx250s
 from robot_agent.core.config import load_config
 from robot_agent.core.errors import ArmFaultError, RobotAgentError
 from robot_agent.core.types import FloatArray
+from robot_agent.guard.collision import is_way_clear
 from robot_agent.guard.contract import CONTRACT_FILE, is_at_rest, load_contract
 from robot_agent.guard.health import Health
 from robot_agent.guard.limits import GuardConfig, at_most_its_speed
-from robot_agent.guard.strain import is_way_clear
 from robot_agent.ros import arm_setup, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report

@@ -7,28 +7,29 @@ from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from robot_agent_interfaces.msg import GuardState
+from rclpy.serialization import deserialize_message
+from robot_agent_interfaces.msg import GuardState, PolicyStatus
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
 
-from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.observation import ObservationPairing, PairingConfig
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import InputError, RobotAgentError, StaleObservationError
-from robot_agent.ros import convert, params, process, topics
+from robot_agent.ros import convert, params, process, raw_messages, topics
 from robot_agent.ros.calibrations import seal_for
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import OK, WARN, Diagnostics, Report
+from robot_agent.ros.ears import Ears
 from robot_agent.ros.params import setting
 from robot_agent.ros.process import in_thread
 from robot_agent.ros.step_recorder import Accepted, StepRecorder, action_of
-from robot_agent.store.durable import publish_folder, storage_errors, write_durably
-from robot_agent.store.episode_format import require_episode_id
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import RecordingConfig
-from robot_agent.store.images import encode_image
-from robot_agent.store.strict_json import canonical_json
+from robot_agent.store.start_frames import StartFrame, keep_start_frame
 
-_END_PATIENCE_NS = 700_000_000
+_END_PATIENCE_NS = 1_500_000_000
+_KEPT_PICTURES = 30
+"""A second of pictures: a recorder that is behind must still find the one of each action."""
 _MAX_CAPTURE_AGE_S = 1.0
 
 
@@ -44,6 +45,12 @@ class RecorderConfig:
     )
     robot: str = setting("", "Name of the robot that calibrations must be of; empty for any.")
     camera_serial: str = setting("", "Serial number of the camera they must be of; empty for any.")
+    streams: bool = setting(
+        False, "Also keep every picture and joint reading of an episode, not only its steps'."
+    )
+    budget_gb: float = setting(
+        0.0, "No new episode begins when the store holds more [GB]; 0 sets no limit.", 0.0, 1e5
+    )
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
 
     def __post_init__(self) -> None:
@@ -59,46 +66,70 @@ class RecorderNode(Node):
         super().__init__("recorder")
         self._config = params.declare(self, RecorderConfig)
         self._time = ScaledClock(self._config.time_factor)
-        self._pairing = ObservationPairing()
-        store = EpisodeStore(
-            Path(self._config.store), RecordingConfig(min_free_gb=self._config.min_free_gb)
-        )
+        self._pairing = ObservationPairing(PairingConfig(kept_pictures=_KEPT_PICTURES))
+        store = self._open_store()
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
-        self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS)
-        self.create_subscription(
-            GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE
-        )
+        self._ears = self._listen()
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
         self.create_service(CaptureScene, topics.CAPTURE_SCENE, self._on_capture)
-        self.create_timer(0.1, lambda: self._recorder.flush(self._time.now_ns()))
+        self.create_timer(0.1, self._on_timer)
         self._diagnostics = Diagnostics(self, "recorder", self._report)
+        self._ears.start()
+
+    def _open_store(self) -> EpisodeStore:
+        config = self._config
+        return EpisodeStore(
+            Path(config.store),
+            RecordingConfig(min_free_gb=config.min_free_gb, budget_gb=config.budget_gb),
+        )
+
+    def _listen(self) -> Ears:
+        ears = Ears(self)
+        for kind, name, take, qos, is_raw in (
+            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
+            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
+            (PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS, False),
+            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
+        ):
+            ears.hear(kind, name, take, qos, raw=is_raw)
+        return ears
 
     def close(self) -> None:
         """Forget an open episode."""
+        self._ears.close()
         self._recorder.close()
+
+    def _on_timer(self) -> None:
+        self._ears.require_sound()
+        self._recorder.flush(self._time.now_ns())
 
     # --- listening -------------------------------------------------------------------------------
 
-    def _on_image(self, message: Any) -> None:
+    def _on_image(self, message: bytes) -> None:
+        """Take a serialised picture: making an object of it costs as much as its JPEG."""
         try:
-            stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_image(convert.from_image(message), stamp_ns)
+            stamp_ns, image_hwc = raw_messages.stamp_of(message), raw_messages.image_of(message)
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
+        self._pairing.add_image(image_hwc, stamp_ns)
+        if self._config.streams:
+            self._recorder.add_stream_image(image_hwc, stamp_ns)
         self._recorder.flush(self._time.now_ns())
 
-    def _on_joints(self, message: Any) -> None:
+    def _on_joints(self, message: bytes) -> None:
         try:
-            joints, _, gripper = convert.joints_from(message)
-            stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_joints(joints, gripper, stamp_ns)
+            stamp_ns = raw_messages.stamp_of(message)
+            joints, _, gripper = convert.joints_from(deserialize_message(message, JointState))
         except InputError as error:
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
+            return
+        self._pairing.add_joints(joints, gripper, stamp_ns)
+        if self._config.streams:
+            self._recorder.add_stream_joints(message, stamp_ns)
 
     def _on_guard(self, message: Any) -> None:
         accepted = Accepted(
@@ -110,6 +141,9 @@ class RecorderNode(Node):
             changes=tuple(message.changes),
         )
         self._recorder.on_guard(int(message.accepted), accepted)
+
+    def _on_policy(self, message: Any) -> None:
+        self._recorder.hear_instruction(str(message.instruction))
 
     # --- services --------------------------------------------------------------------------------
 
@@ -166,21 +200,14 @@ class RecorderNode(Node):
             age_s = observation.age_s if observation is not None else float("inf")
             raise StaleObservationError("camera and joints", age_s, _MAX_CAPTURE_AGE_S)
         name = f"{wall_stamp()}-{observation.stamp_ns % 10**6:06d}"
-        final = Path(self._config.captures) / require_episode_id(scene) / name
-        staging = final.with_name(f".tmp-{name}")
-        facts = {
-            "schema": 1,
-            "scene": scene,
-            "instruction": instruction,
-            "joints_rad": observation.joints_rad.tolist(),
-            "gripper": observation.gripper,
-        }
-        with storage_errors("writing a start frame", staging):
-            staging.mkdir(parents=True)
-            write_durably(staging / "frame.png", encode_image(observation.image_hwc, "png", 0))
-            write_durably(staging / "frame.json", canonical_json(facts))
-            publish_folder(staging, final)
-        return final
+        frame = StartFrame(
+            scene=scene,
+            instruction=instruction,
+            image_hwc=observation.image_hwc,
+            joints_rad=observation.joints_rad,
+            gripper=observation.gripper,
+        )
+        return keep_start_frame(Path(self._config.captures), name, frame)
 
     def _report(self) -> Report:
         recorder = self._recorder

@@ -11,12 +11,12 @@ from robot_agent.act.executor import PERIOD_NS
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.calibrate.records import Seal
 from robot_agent.core.errors import InputError, RobotAgentError
-from robot_agent.core.types import FloatArray, Observation, Step
+from robot_agent.core.types import FloatArray, ImageArray, Observation, Step
 from robot_agent.store.episode_format import EpisodeStart
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.store.episode_writer import EpisodeWriter
 
-_PATIENCE_NS = 500_000_000
+_PATIENCE_NS = 1_000_000_000
 """How long a picture near an accepted action may take to come."""
 
 
@@ -43,7 +43,7 @@ class StepRecorder:
         self._pending: deque[Accepted] = deque()
         self._last_ns = 0
         self._final: Observation | None = None
-        self._num_accepted = -1
+        self._num_accepted, self._instruction = -1, ""
         self.problem = ""
         """Why the open episode stopped growing, or an empty text."""
 
@@ -75,6 +75,7 @@ class StepRecorder:
                     config={} if calibration is None else {"calibration": calibration.to_json()},
                 )
             )
+            self._instruction = instruction
             self._pending.clear()
             self._final, self.problem, self._last_ns = None, "", 0
             return self._writer.episode_id
@@ -92,6 +93,35 @@ class StepRecorder:
             self._pending.append(accepted)
             self._last_ns, self._final = accepted.stamp_ns, None
 
+    def hear_instruction(self, instruction: str) -> None:
+        """Hear what the policy is told to do: what follows another instruction is left out."""
+        with self._lock:
+            if self._writer is not None and instruction not in ("", self._instruction):
+                self.problem = self.problem or f"the instruction changed to '{instruction}'"
+
+    def add_stream_image(self, image_hwc: ImageArray, stamp_ns: int) -> None:
+        """Keep a picture between the steps, while an episode is open; encoded outside the lock."""
+        writer = self._writer
+        if writer is not None and not self.problem:
+            self._add_stream(writer, stamp_ns, jpeg=writer.encode_stream(image_hwc))
+
+    def add_stream_joints(self, message: bytes, stamp_ns: int) -> None:
+        """Keep a serialised sensor_msgs/JointState, while an episode is open."""
+        writer = self._writer
+        if writer is not None and not self.problem:
+            self._add_stream(writer, stamp_ns, joints=message)
+
+    def _add_stream(
+        self, writer: EpisodeWriter, stamp_ns: int, *, jpeg: bytes = b"", joints: bytes = b""
+    ) -> None:
+        with self._lock:
+            if writer is not self._writer:
+                return  # it ended meanwhile
+            try:
+                writer.add_stream(stamp_ns, jpeg=jpeg, joints=joints)
+            except RobotAgentError as error:
+                self.problem = str(error)
+
     def flush(self, now_ns: int) -> None:
         """Write the steps whose pictures have come; called when pictures come."""
         with self._lock:
@@ -100,14 +130,18 @@ class StepRecorder:
                     break
             end_ns = self._last_ns + PERIOD_NS
             is_last = self._last_ns and not self._pending and self._final is None
-            if is_last and self._pairing.newest_stamp_ns() >= end_ns:
+            newest_ns = min(self._pairing.newest_stamp_ns(), self._pairing.newest_joints_ns())
+            if is_last and newest_ns >= end_ns:
                 self._final = self._pairing.nearest(now_ns, end_ns)
 
     def _write_next(self, writer: EpisodeWriter, now_ns: int) -> bool:
         accepted = self._pending[0]
-        if self._pairing.newest_stamp_ns() < accepted.stamp_ns:
+        has_picture = self._pairing.newest_stamp_ns() >= accepted.stamp_ns
+        has_joints = self._pairing.newest_joints_ns() >= accepted.stamp_ns
+        if not (has_picture and has_joints):  # joints may wait behind pictures, and pictures late
             if now_ns - accepted.stamp_ns > _PATIENCE_NS:
-                self.problem = "no picture came with an accepted action; is the camera running?"
+                missing = "joint states came" if has_picture else "picture came"
+                self.problem = f"no {missing} with an accepted action; is its node running?"
             return False
         observation = self._pairing.nearest(now_ns, accepted.stamp_ns)
         if observation is None:
@@ -123,6 +157,7 @@ class StepRecorder:
                     weights_version=accepted.weights_version,
                     controller=accepted.controller,
                     changes=accepted.changes,
+                    accepted_ns=accepted.stamp_ns,
                 )
             )
         except RobotAgentError as error:

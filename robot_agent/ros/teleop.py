@@ -84,6 +84,10 @@ class TeleopNode(Node):
         self._tool_ns = self._seen = 0
         self._is_lost = False
         self._commands = self.create_publisher(OperatorCommand, topics.OPERATOR, topics.COMMAND)
+        self._events = self.create_publisher(
+            OperatorCommand, topics.OPERATOR_EVENT, topics.LASTING_EVENTS
+        )
+        self._event = ""
         self._stop = self.create_publisher(Empty, topics.GUARD_STOP, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
         self.create_timer(1.0 / config.hz, self._tick)
@@ -156,6 +160,10 @@ class TeleopNode(Node):
         if sample.event == "stop":
             self._stop.publish(Empty())
         self._commands.publish(convert.to_operator(sample, self._source))
+        if sample.event and sample.event != self._event:
+            said = replace(sample, stamp_ns=self._time.now_ns())
+            self._events.publish(convert.to_operator(said, self._source))
+        self._event = sample.event
 
     def _report(self) -> Report:
         listener, sample = self._listener, self._sample

@@ -18,12 +18,14 @@ ARM_COMMAND: Final = "commands/joint_group"
 GRIPPER_COMMAND: Final = "commands/joint_single"
 PROPOSAL: Final = "proposal"
 OPERATOR: Final = "operator"
+OPERATOR_EVENT: Final = "operator/event"
 GUARD_STATE: Final = "guard/state"
 GUARD_STOP: Final = "guard/stop"
 GUARD_RESET: Final = "guard/reset"
 ARM_REST: Final = "arm/rest"
 ARM_HOME: Final = "arm/home"
 ARM_REBOOT: Final = "arm/reboot"
+INSTRUCTION: Final = "instruction"
 POLICY_STATUS: Final = "policy/status"
 RUN_TASK: Final = "run_task"
 ADAPT: Final = "adapt"
@@ -41,6 +43,9 @@ SIM_INJECT: Final = "sim/inject"
 DIAGNOSTICS: Final = "/diagnostics"
 """Absolute by convention (REP 107): one place to look for the health of all nodes."""
 
+TF_STATIC: Final = "/tf_static"
+"""Absolute by convention (tf2): one tree for all."""
+
 ARM_GROUP: Final = "arm"
 CAMERA_FRAME: Final = "camera_color_optical_frame"
 BASE_FRAME: Final = "base_link"
@@ -57,6 +62,10 @@ def _reliable(depth: int, durability: DurabilityPolicy) -> QoSProfile:
 
 SENSOR: Final[Any] = qos_profile_sensor_data
 """Images: best effort, depth 5."""
+EVERY_PICTURE: Final = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=30, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""The recorder's side of SENSOR: a second of pictures may wait while it writes."""
 COMMAND: Final = _reliable(1, DurabilityPolicy.VOLATILE)
 """Proposals, operator and arm commands: only the newest counts."""
 JOINTS: Final = _reliable(10, DurabilityPolicy.VOLATILE)
@@ -65,6 +74,8 @@ STATE: Final = _reliable(10, DurabilityPolicy.TRANSIENT_LOCAL)
 """guard/state: latched; ten deep, so that a listener that was busy for 200 ms misses no change."""
 STATUS: Final = _reliable(1, DurabilityPolicy.TRANSIENT_LOCAL)
 """policy/status: latched, newest only."""
+LASTING_EVENTS: Final = _reliable(10, DurabilityPolicy.TRANSIENT_LOCAL)
+"""operator/event: reaches a listener that finds the device only after a button was pressed."""
 EVENTS: Final = _reliable(50, DurabilityPolicy.VOLATILE)
 """Listeners that must see every message of a stream, such as the recorder."""
 EVERY_STATE: Final = _reliable(50, DurabilityPolicy.TRANSIENT_LOCAL)

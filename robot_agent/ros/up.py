@@ -148,7 +148,8 @@ class Agent:
             if self._children[node.name].poll() is not None or self.client is None:
                 break
             try:
-                self.client.calls.state_of(node.name, 30.0)
+                if self.client.calls.state_of(node.name, 30.0) == wanted:
+                    return
                 if self.client.calls.change_state(node.name, transition, timeout_s=60.0):
                     return
                 if self.client.calls.state_of(node.name) == wanted:

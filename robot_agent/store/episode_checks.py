@@ -1,6 +1,7 @@
 """What can be wrong with an episode whose bytes are right: pictures, stamps, motion, labels."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from robot_agent.core.bridge_action import STEP_LIMIT_M, STEP_LIMIT_RAD
 from robot_agent.core.config import require_range
 from robot_agent.core.types import CONTROL_HZ, Episode, FloatArray
 from robot_agent.core.wx250s import body_points
+from robot_agent.store.episode_format import EpisodeInfo
+from robot_agent.store.strict_json import canonical_json
 
 _PERIOD_NS = round(1e9 / CONTROL_HZ)
 
@@ -156,6 +159,28 @@ def _labels(episode: Episode) -> list[Finding]:
     if episode.outcome == "unknown":
         found.append(Finding("no_outcome", "nobody judged it; label it", False))
     return found
+
+
+def check_calibration(info: EpisodeInfo, wanted: str = "") -> list[Finding]:
+    """Return what is wrong with the calibration that an episode names.
+
+    Args:
+        info: What `episode.json` says.
+        wanted: Hash of the calibration it must have been recorded with; empty accepts any whole.
+    """
+    has, seal = info.calibration_hash, info.config.get("calibration")
+    if seal is None and not has:
+        return [Finding("no_calibration", "names none, one is wanted")] if wanted else []
+    carried = seal if isinstance(seal, Mapping) else {}
+    kinds, short = carried.get("kinds"), has[:12]
+    own = hashlib.sha256(canonical_json(kinds)).hexdigest() if kinds else ""
+    if own != has or carried.get("hash") != has:
+        text = f"hash is {short}, the calibration it carries has {own[:12] or 'none'}"
+        return [Finding("wrong_calibration", text)]
+    if wanted and has != wanted:
+        text = f"recorded with calibration {short}, must be {wanted[:12]}"
+        return [Finding("wrong_calibration", text)]
+    return []
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -142,7 +142,13 @@ def _build_info(fields: dict[str, Any], name: str) -> EpisodeInfo:
             f"{name}/{INFO_NAME}: holds episode {fields['id']!r}, must be {name!r}. "
             f"Was the folder renamed? Rename it back."
         )
-    return EpisodeInfo(**fields)
+    info = EpisodeInfo(**fields)
+    if info.action_space != ACTION_SPACE:
+        raise ForeignEpisodeError(
+            f"{name}: actions are '{info.action_space}', must be '{ACTION_SPACE}'. It is of "
+            f"another arm or convention: move it to a store of its own."
+        )
+    return info
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

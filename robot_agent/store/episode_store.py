@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_agent.core.clock import wall_stamp
-from robot_agent.core.errors import EpisodeFormatError, InputError
+from robot_agent.core.errors import EpisodeFormatError, InputError, StorageError
 from robot_agent.core.types import CONTROL_HZ, Episode, Observation, Step
 from robot_agent.store.durable import (
     folder_lock,
@@ -59,6 +59,7 @@ class EpisodeStore:
         """
         episode_id = start.episode_id or f"{wall_stamp()}-{secrets.token_hex(3)}"
         require_episode_id(episode_id)
+        self._require_budget()
         staging = self.folder / f"{STAGING_PREFIX}{episode_id}"
         with storage_errors("opening an episode", staging):
             exists = (self.folder / episode_id).exists() or staging.exists()
@@ -69,6 +70,20 @@ class EpisodeStore:
             )
         start = dataclasses.replace(start, episode_id=episode_id)
         return EpisodeWriter(staging, start, self._config, self.publish)
+
+    def size_bytes(self) -> int:
+        """Return what all files below the folder take, caches and quarantine included."""
+        with storage_errors("measuring the store", self.folder):
+            return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def _require_budget(self) -> None:
+        budget = self._config.budget_gb * 1e9
+        if budget and (size := self.size_bytes()) > budget:
+            raise StorageError(
+                f"{self.folder}: holds {size / 1e9:.2f} GB, budget {budget / 1e9:.2f} GB. No new "
+                f"episode begins; nothing was deleted. Raise the budget, or: robot-agent episodes "
+                f"prune --budget-gb {0.9 * budget / 1e9:.2f}"
+            )
 
     def append(self, episode: Episode) -> Path:
         """Make a finished episode visible whole, or not at all; return its folder."""

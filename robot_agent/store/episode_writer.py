@@ -13,7 +13,7 @@ from typing import Self
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError, StorageError
-from robot_agent.core.types import ACTION_DIM, Observation, Step, require_array
+from robot_agent.core.types import ACTION_DIM, ImageArray, Observation, Step, require_array
 from robot_agent.store.durable import (
     require_free_space,
     storage_errors,
@@ -40,12 +40,18 @@ class RecordingConfig:
     """`jpeg` (full chroma) or `png`, which is lossless and 3 to 5 times larger."""
     jpeg_quality: int = 95
     """1 to 100."""
+    stream_jpeg_quality: int = 90
+    """1 to 100, half chroma: of the pictures between the steps, where they are recorded."""
     min_free_gb: float = 1.0
     """Recording stops when less than this would stay free on the disk [GB]."""
+    budget_gb: float = 0.0
+    """No new episode begins while the store holds more [GB]; 0 sets no limit."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_range("jpeg_quality", self.jpeg_quality, 1, 100)
+        require_range("stream_jpeg_quality", self.stream_jpeg_quality, 1, 100)
+        require_range("budget_gb", self.budget_gb, 0.0, 1e6, "GB")
         require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
 
     @property
@@ -108,10 +114,30 @@ class EpisodeWriter:
             "controller": step.controller,
             "weights_version": step.weights_version,
             "changes": list(step.changes),
+            "accepted_ns": step.accepted_ns,
         }
         with self._closing_on_error():
             self._recording.add_action(step.observation.stamp_ns, proposed, sent, who)
         self._who.append((step.weights_version, step.controller))
+
+    def encode_stream(self, image_hwc: ImageArray) -> bytes:
+        """Return the JPEG of a picture of the stream; touches nothing, so any thread may."""
+        quality = self._config.stream_jpeg_quality
+        return encode_image(image_hwc, "jpeg", quality, is_stream=True)
+
+    def add_stream(self, stamp_ns: int, *, jpeg: bytes = b"", joints: bytes = b"") -> None:
+        """Write a picture or a serialised sensor_msgs/JointState between the steps.
+
+        Raises:
+            StorageError: The disk refused; the episode is closed and can only be discarded.
+        """
+        self._require_open()
+        require_free_space(self._staging, len(jpeg), self._config.min_free_bytes)
+        with self._closing_on_error():
+            if jpeg:
+                self._recording.add_stream_image(stamp_ns, jpeg)
+            if joints:
+                self._recording.add_stream_joints(stamp_ns, joints)
 
     def commit(
         self,

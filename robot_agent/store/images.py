@@ -10,13 +10,16 @@ from robot_agent.core.types import ImageArray, require_array
 
 Codec = Literal["jpeg", "png"]
 
+_JPEG_420 = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 _JPEG_444 = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
-def encode_image(image_hwc: ImageArray, codec: Codec, jpeg_quality: int) -> bytes:
-    """Return an RGB picture as JPEG (full chroma) or lossless PNG."""
+def encode_image(
+    image_hwc: ImageArray, codec: Codec, jpeg_quality: int, *, is_stream: bool = False
+) -> bytes:
+    """Return an RGB picture as JPEG (full chroma; of a stream half) or lossless PNG."""
     bgr = cv2.cvtColor(image_hwc, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality, *_JPEG_444]
+    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality, *(_JPEG_420 if is_stream else _JPEG_444)]
     if codec == "png":
         options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
     encoded, content = cv2.imencode(f".{codec}", bgr, options)

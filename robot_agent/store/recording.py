@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 from mcap.exceptions import McapError
+from mcap.reader import make_reader
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
@@ -26,11 +27,13 @@ IMAGE_TOPIC = "/camera/color/image_raw/compressed"
 JOINTS_TOPIC = "/joint_states"
 SENT_TOPIC, PROPOSED_TOPIC = "/action/sent", "/action/proposed"
 STEP_TOPIC, START_TOPIC = "/episode/step", "/episode/start"
+STREAM_IMAGE_TOPIC, STREAM_JOINTS_TOPIC = "/camera/color/stream/compressed", "/joint_states/stream"
+"""Every picture and every reading of the joints while an episode was open, where asked for."""
 OPENING_NAME = "gripper_opening"
 """Extra name in JointState: the opening, 0 closed to 1 open."""
 ACTION_LABEL = "dx dy dz droll dpitch dyaw gripper"
 
-_TYPES = {
+TYPES = {
     IMAGE_TOPIC: "sensor_msgs/msg/CompressedImage",
     JOINTS_TOPIC: "sensor_msgs/msg/JointState",
     SENT_TOPIC: "std_msgs/msg/Float64MultiArray",
@@ -38,6 +41,11 @@ _TYPES = {
     STEP_TOPIC: "std_msgs/msg/String",
     START_TOPIC: "std_msgs/msg/String",
 }
+STREAM_TYPES = {
+    STREAM_IMAGE_TOPIC: TYPES[IMAGE_TOPIC],
+    STREAM_JOINTS_TOPIC: TYPES[JOINTS_TOPIC],
+}
+"""Topics that a recording has only when something was written to them."""
 _MAX_RECORD_BYTES = 64 << 20
 _CUT_SHORT = (McapError, ValueError, struct.error, IndexError, KeyError)
 """What the MCAP library raises on a file that ends or changes in the middle."""
@@ -53,16 +61,16 @@ class RecordingWriter:
             cast("io.BufferedWriter", self._file), compression=CompressionType.NONE
         )
         self._writer.start(profile="ros2", library="robot_agent")
-        schemas = {
+        self._schemas = {
             name: self._writer.register_schema(name, "ros2msg", text.encode())
             for name, text in ros_messages.DEFINITIONS.items()
         }
-        self._channels = {
-            topic: self._writer.register_channel(topic, "cdr", schemas[kind])
-            for topic, kind in _TYPES.items()
-        }
+        self._channels = {topic: self._channel(topic, kind) for topic, kind in TYPES.items()}
         self._write(START_TOPIC, 0, ros_messages.string(canonical_json(start).decode()))
         self._writer.flush()
+
+    def _channel(self, topic: str, kind: str) -> int:
+        return self._writer.register_channel(topic, "cdr", self._schemas[kind])
 
     def add_observation(self, observation: Observation, codec: str, content: bytes) -> None:
         """Write the joints and the encoded picture of one moment."""
@@ -70,11 +78,16 @@ class RecordingWriter:
         positions = [*observation.joints_rad, observation.gripper]
         joints = ros_messages.joint_state(stamp_ns, [*JOINT_NAMES, OPENING_NAME], positions)
         self._write(JOINTS_TOPIC, stamp_ns, joints)
-        image = ros_messages.compressed_image(
-            stamp_ns, "camera_color_optical_frame", codec, content
-        )
-        self._write(IMAGE_TOPIC, stamp_ns, image)
+        self._write(IMAGE_TOPIC, stamp_ns, _image_message(stamp_ns, codec, content))
         self._writer.flush()
+
+    def add_stream_image(self, stamp_ns: int, content: bytes) -> None:
+        """Write a JPEG of the stream; it is flushed with the next step."""
+        self._write(STREAM_IMAGE_TOPIC, stamp_ns, _image_message(stamp_ns, "jpeg", content))
+
+    def add_stream_joints(self, stamp_ns: int, message: bytes) -> None:
+        """Write a serialised sensor_msgs/JointState as it came."""
+        self._write(STREAM_JOINTS_TOPIC, stamp_ns, message)
 
     def add_action(
         self, stamp_ns: int, proposed: FloatArray, sent: FloatArray, who: dict[str, Any]
@@ -97,7 +110,13 @@ class RecordingWriter:
         self._file.close()
 
     def _write(self, topic: str, stamp_ns: int, content: bytes) -> None:
+        if topic not in self._channels:
+            self._channels[topic] = self._channel(topic, STREAM_TYPES[topic])
         self._writer.add_message(self._channels[topic], stamp_ns, content, stamp_ns)
+
+
+def _image_message(stamp_ns: int, codec: str, content: bytes) -> bytes:
+    return ros_messages.compressed_image(stamp_ns, "camera_color_optical_frame", codec, content)
 
 
 class _HashingFile:
@@ -144,6 +163,8 @@ class Recording:
     """Who was in control, with which weights, and what the guard changed."""
     fault: str = ""
     """Why reading ended early; empty when the file is whole."""
+    lost_bytes: int = 0
+    """Bytes behind the last whole record that were read; 0 when the file is whole."""
 
     @property
     def num_steps(self) -> int:
@@ -162,17 +183,28 @@ def read_recording(content: bytes) -> Recording:
         JOINTS_TOPIC: lambda message, _: _take_joints(recording, message),
         IMAGE_TOPIC: lambda message, stamp_ns: _take_picture(recording, message, stamp_ns),
     }
+    file, whole = io.BytesIO(content), 0
     try:
-        for topic, message, stamp_ns in _messages(content):
-            if topic in takers:
-                takers[topic](message, stamp_ns)
+        for topic, message, stamp_ns in _messages(file, set(takers)):
+            takers[topic](message, stamp_ns)
+            whole = file.tell()
     except _CUT_SHORT as error:
         recording.fault = f"{type(error).__name__}: {error}".rstrip(": ")
+        recording.lost_bytes = len(content) - whole
     return recording
+
+
+def stamps_of(path: Path, topic: str) -> list[int]:
+    """Return the stamps [ns] of a topic of a whole recording, without reading it into memory."""
+    with path.open("rb") as file:
+        reader = make_reader(file)
+        return [message.log_time for _, _, message in reader.iter_messages(topics=[topic])]
 
 
 def _take_joints(recording: Recording, message: Any) -> None:
     named = dict(zip(message.name, message.position, strict=True))
+    if not {*JOINT_NAMES, OPENING_NAME} <= set(named):
+        raise ValueError(f"joints are {sorted(named)}, not those of a wx250s: another arm's")
     recording.joints_rad.append(np.array([named[name] for name in JOINT_NAMES]))
     recording.gripper.append(float(named[OPENING_NAME]))
 
@@ -182,10 +214,8 @@ def _take_picture(recording: Recording, message: Any, stamp_ns: int) -> None:
     recording.stamps_ns.append(stamp_ns)
 
 
-def _messages(content: bytes) -> Iterator[tuple[str, Any, int]]:
-    reader = StreamReader(
-        io.BytesIO(content), validate_crcs=True, record_size_limit=_MAX_RECORD_BYTES
-    )
+def _messages(file: io.BytesIO, wanted: set[str]) -> Iterator[tuple[str, Any, int]]:
+    reader = StreamReader(file, validate_crcs=True, record_size_limit=_MAX_RECORD_BYTES)
     factory = DecoderFactory()
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
@@ -196,6 +226,8 @@ def _messages(content: bytes) -> Iterator[tuple[str, Any, int]]:
             channels[record.id] = record
         elif isinstance(record, Message):
             channel = channels[record.channel_id]
+            if channel.topic not in wanted:
+                continue
             decode = factory.decoder_for(channel.message_encoding, schemas[channel.schema_id])
             if decode is not None:
                 yield channel.topic, decode(record.data), record.log_time

@@ -82,9 +82,20 @@ def _check_committed(store: EpisodeStore, folder: Path, *, check_all: bool) -> R
     except (InputError, ForeignEpisodeError) as error:
         return Recovered(folder.name, "foreign", str(error))
     except EpisodeFormatError as error:
-        place = store.set_aside(folder, str(error))
-        return Recovered(folder.name, "quarantined", f"{error} Now at {place}.")
+        why = f"{error} {_what_is_left(folder)}"
+        place = store.set_aside(folder, why)
+        return Recovered(folder.name, "quarantined", f"{why} Now at {place}.")
     return None
+
+
+def _what_is_left(folder: Path) -> str:
+    """Return how much of a damaged recording can still be read, in words."""
+    path = folder / RECORDING_NAME
+    with storage_errors("reading a damaged episode", path):
+        content = path.read_bytes() if path.is_file() else b""
+    left = read_recording(content)
+    lost = f", the last {left.lost_bytes} of {len(content)} bytes cannot" if left.fault else ""
+    return f"{left.num_steps} of its steps can still be read{lost}."
 
 
 def _require_size(info: EpisodeInfo, path: Path) -> None:
@@ -134,7 +145,10 @@ def _salvage(store: EpisodeStore, folder: Path, recording: Recording) -> Recover
     if not recording.num_steps or not recording.start:
         shutil.rmtree(folder)
         return Recovered(folder.name, "removed", f"held {held}, less than one complete step")
-    note = f"salvaged after a crash: {recording.num_steps} steps of {held}"
+    lost = f"{len(recording.sent) - recording.num_steps} actions"
+    note = f"salvaged after a crash: {recording.num_steps} steps of {held}; lost: {lost}"
+    if recording.lost_bytes:
+        note += f" and the last {recording.lost_bytes} bytes, which cannot be read"
     try:
         place = _commit_salvaged(store, recording, note)
     except (EpisodeFormatError, InputError, StorageError, KeyError, TypeError) as error:

@@ -6,7 +6,7 @@ import pytest
 from robot_agent.core import wx250s
 from robot_agent.guard.limits import EFFORT_CAPS_MA, GuardConfig
 from robot_agent.guard.state import Measured
-from robot_agent.guard.strain import has_left, is_way_clear
+from robot_agent.guard.strain import has_left
 from tests.guard.paper_arm import PaperArm, make_action, make_measured
 
 SIDE = make_action(0.0, 0.03)
@@ -82,10 +82,3 @@ def test_a_body_far_outside_its_box_stops_an_active_arm(top_m, is_left):
     arm.follow = 0.0
     arm.run(make_action(0.0))
     assert (arm.state.latched == ("workspace_left",)) == is_left
-
-
-def test_the_way_to_rest_is_clear_over_the_table_and_not_through_it():
-    config = GuardConfig()
-    low = wx250s.inverse(wx250s.pose_at(np.array([0.3, 0.0, 0.03])), wx250s.NEUTRAL_RAD)
-    assert is_way_clear(config, wx250s.NEUTRAL_RAD, wx250s.SLEEP_RAD)
-    assert not is_way_clear(GuardConfig(table_height_m=0.1), low, wx250s.SLEEP_RAD)

@@ -13,12 +13,12 @@ from robot_agent.core.errors import InputError
 from robot_agent.learn.axis_sweep import AXES
 from robot_agent.learn.data import Episodes, subset
 from robot_agent.learn.fit import FitConfig
-from robot_agent.learn.practice import PracticeConfig
+from robot_agent.learn.imagine import ImagineConfig
 from robot_agent.learn.real_windows import cut_windows, joints_of, of_recording, of_training
-from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members, within
+from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
 from robot_agent.learn.trust import TrustConfig, trust_report, worst_of
 from robot_agent.learn.world_training import WorldTrainingConfig
-from robot_agent.models.precision import fast_autocast, has_bfloat16
+from robot_agent.models.precision import has_fast_bfloat16, mixed_precision
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.sim.collect import Plan, collect
 from robot_agent.sim.recordings import save_recording
@@ -136,7 +136,8 @@ def test_finetuned_members_are_trusted_and_practice_ends_at_their_horizon(record
     )
     assert trust.verdict == "shorten", trust.reason
     assert trust.numbers["safe_horizon"] == 20
-    assert within(PracticeConfig(), trust.numbers).imagine.chunks == 4
+    capped = ImagineConfig(safe_horizon=trust.numbers["safe_horizon"])
+    assert capped.num_chunks == 4
     json.dumps(trust.numbers, allow_nan=False)
 
 
@@ -144,13 +145,6 @@ def of_play(path) -> Episodes:
     from robot_agent.learn.data import load_recording
 
     return load_recording(path, use_valid=False)
-
-
-def test_practice_is_cut_in_whole_chunks_and_never_lengthened():
-    practice = PracticeConfig()
-    assert within(practice, {"safe_horizon": 13}).imagine.chunks == 2
-    assert within(practice, {"safe_horizon": 300}).imagine.chunks == practice.imagine.chunks
-    assert within(practice, {}) == practice
 
 
 @pytest.mark.slow
@@ -183,9 +177,9 @@ def test_episodes_shorter_than_a_window_are_refused_with_their_length(recordings
 
 def test_precision_is_only_halved_where_the_processor_computes_in_it():
     x = torch.rand(4, 4)
-    with fast_autocast():
+    with mixed_precision():
         product = x @ x
-    assert (product.dtype is torch.bfloat16) == has_bfloat16()
+    assert (product.dtype is torch.bfloat16) == has_fast_bfloat16()
 
 
 class Reader(HTMLParser):

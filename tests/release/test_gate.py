@@ -26,8 +26,8 @@ GOOD = GateProbes(
 )
 ORDER = [
     "integrity", "version", "parent", "architecture", "action space", "normalization",
-    "instructions", "normalization values", "layout", "norm ratio", "fingerprint",
-    "golden actions", "latency", "held out judge", "held out world", "regression",
+    "instructions", "normalization values", "settings", "layout", "norm ratio",
+    "fingerprint", "golden actions", "latency", "held out judge", "held out world", "regression",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from robot_agent.core.clock import Stopwatch
+from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros.calls import ACTIVATE, ACTIVE, CONFIGURE, INACTIVE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, NodeProcess, processes
@@ -63,6 +64,13 @@ def until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
 
 
 def is_up(client: AgentClient) -> bool:
+    try:
+        return _is_brought_up(client)
+    except ArmFaultError:  # in the middle of a transition, or of a restart
+        return False
+
+
+def _is_brought_up(client: AgentClient) -> bool:
     for node in ("arm_guard", "policy"):
         state = client.calls.state_of(node)
         if state not in (INACTIVE, ACTIVE):

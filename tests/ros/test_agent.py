@@ -1,12 +1,14 @@
 """The fast loop over real DDS: episodes, cancel, weights, recording."""
 
 import itertools
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robot_agent import cli
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros.calls import ACTIVATE, DEACTIVATE
 from robot_agent.ros.client import AgentClient
@@ -149,7 +151,16 @@ def test_a_scene_of_another_cell_is_refused_as_the_guards_limits_would_be_wrong(
         client.reset_world(1, "sink", "to_sink")
 
 
-def test_a_scene_is_captured_as_a_start_frame(client: AgentClient) -> None:
-    answer = client.calls.call("capture_scene", scene="kitchen", instruction=TASK)
-    assert answer.success, answer.message
-    assert sorted(path.name for path in Path(answer.path).iterdir()) == ["frame.json", "frame.png"]
+def test_a_scene_is_captured_as_a_start_frame(client: AgentClient, capsys) -> None:
+    words = ["capture", "--scene", "kitchen", "--json"]
+    assert cli.main([*words, "--instruction", TASK, "--instruction", "close the drawer"]) == 0
+    frames = json.loads(capsys.readouterr().out)["results"]["frames"]
+    assert [frame["instruction"] for frame in frames] == [TASK, "close the drawer"]
+    for frame in frames:
+        names = sorted(path.name for path in Path(frame["path"]).iterdir())
+        assert names == ["frame.json", "frame.png"]
+
+
+def test_a_scene_whose_name_is_no_folder_is_refused(client: AgentClient, capsys) -> None:
+    assert cli.main(["capture", "--scene", "../kitchen", "--instruction", TASK]) == 1
+    assert "../kitchen" in capsys.readouterr().err

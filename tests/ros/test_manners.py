@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -94,11 +96,22 @@ def test_a_publisher_of_another_quality_is_named_in_the_log(
 def test_a_transition_that_makes_no_sense_does_not_end_a_node(
     agent: Agent, client: AgentClient, name: str
 ) -> None:
-    pid = agent.pid(name)
-    with pytest.raises(ArmFaultError, match="no answer"):
-        client.calls.change_state(name, CONFIGURE, timeout_s=2.0)
+    pid, log = agent.pid(name), agent.log_path(name)
+    caller = client.node.create_client(ChangeState, f"{name}/change_state")
+    assert caller.wait_for_service(10.0)
+    caller.call_async(ChangeState.Request(transition=Transition(id=CONFIGURE)))
+    until(lambda: "refused: a transition" in log.read_text(), 5.0, "a refusal in the log")
+    client.node.destroy_client(caller)
     assert client.calls.state_of(name) == ACTIVE
     assert agent.pid(name) == pid
-    assert "refused: a transition" in agent.log_path(name).read_text()
     before = client.guard_state.ticks
     client.calls.wait_for("guard/state", lambda state: state.ticks > before, 5.0)
+
+
+def test_who_asks_us_for_a_transition_that_makes_no_sense_is_told_at_once(
+    client: AgentClient,
+) -> None:
+    watch = Stopwatch()
+    with pytest.raises(ArmFaultError, match="is active, must be unconfigured to configure"):
+        client.calls.change_state("arm_guard", CONFIGURE)
+    assert watch.seconds() < 5.0

@@ -6,18 +6,26 @@ from typing import Any
 import numpy as np
 
 from robot_agent.core import wx250s
+from robot_agent.core.config import load_config
 from robot_agent.core.types import Proposal, SafeAction
 from robot_agent.guard.contract import load_contract
 from robot_agent.guard.guard import step
 from robot_agent.guard.limits import GuardConfig, at_most_its_speed
-from robot_agent.guard.state import GuardInputs, Measured, ResetRequest, initial_state
+from robot_agent.guard.state import (
+    GuardInputs,
+    Measured,
+    OperatorInput,
+    ResetRequest,
+    initial_state,
+)
 from robot_agent.ros import arm_setup
+from robot_agent.ros.guard_driver import ON_ARM_FILE
 from robot_agent.sim.driver_faults import DriverFaults
 from robot_agent.sim.emulated_arm import PERIOD_S, EmulatedArm
 from robot_agent.sim.servos import IDS, STATE_NAMES, Servos
 from tests.guard import checker
 
-ON_ARM = at_most_its_speed(GuardConfig(max_following_rad=0.15))
+ON_ARM = at_most_its_speed(load_config(GuardConfig, [ON_ARM_FILE]))
 POLL_S = 0.8
 """As `robot_agent.ros.driver_link` polls."""
 
@@ -74,6 +82,8 @@ class EmulatedRobot:
         self.action = np.array([0.0] * 6 + [1.0])
         self.proposal: Proposal | None = None
         self.command: SafeAction | None = None
+        self.asks_for_release = False
+        """Whether a person holds the deadman and tells the gripper to open."""
         self.heard: dict[str, float] = {}
         """Cause to the time [s] at which it was first present since `listen`."""
         self.peak_mps = 0.0
@@ -138,6 +148,7 @@ class EmulatedRobot:
             policy_alive_ns=now_ns,
             health=self.health,
             reset=request,
+            operator=self._person(now_ns),
         )
         self.command, self.state = step(self.config, self.state, now_ns, inputs)
         for cause in (*self.state.latched, *self.state.hold_causes, *self.state.notes):
@@ -145,6 +156,11 @@ class EmulatedRobot:
         if self.command is not None and self.faults.of("commands").kind != "off":
             self.arm.goal_rad = self.command.joints_rad.copy()
             self.arm.pwm = self.command.gripper_pwm
+
+    def _person(self, now_ns: int) -> OperatorInput | None:
+        if not self.asks_for_release:
+            return None
+        return OperatorInput(np.zeros(6), 1.0, deadman=True, stamp_ns=now_ns, source="gamepad")
 
     def _watch_speed(self) -> None:
         points = checker.points(self.arm.joints_rad[None])

@@ -133,6 +133,19 @@ def test_contact_is_relaxed_and_the_push_is_bounded(robot):
     assert robot.state.latched == ()
 
 
+@pytest.mark.parametrize("reach_m", [0.15, 0.26, 0.36, 0.44])
+def test_contact_is_found_at_any_reach(reach_m):
+    """The lead is bounded in metres: far from the base it is a small angle."""
+    robot = EmulatedRobot()
+    robot.to((reach_m, 0.0, 0.2))
+    robot.listen()
+    robot.inject("waist", "wall", 0.02)
+    robot.action[:3] = SIDE
+    began_s = robot.now_s
+    robot.run(1.5)
+    assert robot.heard["contact"] - began_s < 1.2
+
+
 @pytest.mark.parametrize("ceiling_mps", [0.05, 0.1, 0.25, 0.5])
 def test_no_point_of_the_arm_is_faster_than_the_ceiling(ceiling_mps):
     """Steps as large as the Box allows, in every direction, with turns of the hand."""

@@ -1,5 +1,6 @@
 """Planted faults are found, each by its name; sound episodes have none."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from robot_agent.core.types import Episode
 from robot_agent.core.wx250s import SLEEP_RAD
-from robot_agent.store.episode_checks import check_alignment, check_episode
+from robot_agent.store.episode_checks import check_alignment, check_calibration, check_episode
+from robot_agent.store.episode_format import EpisodeInfo
+from robot_agent.store.strict_json import canonical_json
 
 STEPS, NUM = 24, 40
 
@@ -108,3 +111,43 @@ def test_pictures_that_are_late_by_whole_steps_are_found_over_episodes(steps):
     assert f"{steps:+d} steps off" in finding.detail
     assert check_alignment(sound(seed) for seed in range(NUM)) is None
     assert check_alignment(late(sound(seed), steps) for seed in range(10)) is None  # too few
+
+
+def sealed(**changes) -> EpisodeInfo:
+    kinds = {"camera": "a" * 64, "hand-eye": "b" * 64}
+    seal = hashlib.sha256(canonical_json(kinds)).hexdigest()
+    info = EpisodeInfo(
+        id="e", instruction="x", scene="", outcome="success", judged_by="sim", num_steps=1,
+        image_size=(4, 4), image_codec="png", jpeg_quality=0, weights_versions=("v",),
+        controllers=("policy",), created="", calibration_hash=seal,
+        config={"calibration": {"hash": seal, "kinds": kinds, "residuals": {}}},
+    )  # fmt: skip
+    return replace(info, **changes)
+
+
+def test_a_whole_calibration_is_no_finding_and_another_than_wanted_is():
+    info = sealed()
+    assert check_calibration(info) == []
+    assert check_calibration(info, info.calibration_hash) == []
+    (found,) = check_calibration(info, "c" * 64)
+    assert (found.kind, found.is_fatal) == ("wrong_calibration", True)
+    assert "must be cccccccccccc" in found.detail
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration_hash": "d" * 64},
+        {"config": {}},
+        {"config": {"calibration": {"hash": "d" * 64, "kinds": {"camera": "a" * 64}}}},
+        {"config": {"calibration": "none"}},
+    ],
+)
+def test_a_calibration_that_disagrees_with_its_hash_is_found(changes):
+    assert [found.kind for found in check_calibration(sealed(**changes))] == ["wrong_calibration"]
+
+
+def test_without_a_calibration_only_a_wanted_one_is_missed():
+    info = sealed(calibration_hash="", config={})
+    assert check_calibration(info) == []
+    assert [found.kind for found in check_calibration(info, "c" * 64)] == ["no_calibration"]

@@ -1,0 +1,1 @@
+"""Studies: whole experiments of many adaptations, each one command, resumable."""
