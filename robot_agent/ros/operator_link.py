@@ -13,8 +13,9 @@ from robot_agent.ros import topics
 from robot_agent.ros.client import AgentClient
 
 _RATE_S = 2.0
-_JUDGEMENT_S = 0.3
-"""How long a judgement is repeated, as devices do: one message may be lost."""
+_JUDGEMENT_S = 2.0
+"""How long a judgement is repeated, as devices do: the policy's node may not have found this one
+yet. It takes an event once, when it begins."""
 
 
 class OperatorLink:
