@@ -10,7 +10,7 @@ import numpy as np
 
 from robot_agent.core.errors import BundleRejectedError, ConfigError
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import ImageArray, Observation
+from robot_agent.core.types import Observation
 
 if TYPE_CHECKING:
     from robot_agent.evaluate.judging import ClipJudge
@@ -79,29 +79,34 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
     return load(assets)
 
 
-def load_judge(name: str, assets: Path = ASSETS) -> "ClipJudge":
-    """Return the judge that trials are scored with; `tiny` is the one that is never a reward.
+def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> "ClipJudge":
+    """Return a judge: `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's.
 
-    It reads real episodes at its calibrated threshold: see DECISIONS.md 11.
+    That one is a vision-language model, whose answers are kept in `memory`.
     """
-    from robot_agent.evaluate.judging import ClipJudge
+    from robot_agent.evaluate import clip_judges
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.models.classifier_judge import ClassifierJudge
-    from robot_agent.models.scaling import resize_squashed
     from robot_agent.models.tiny_team import INSTRUCTIONS, read_manifest
     from robot_agent.models.tiny_world import SIZE_PX
+    from robot_agent.store.votes import VoteFile
 
-    if name != "tiny":
-        raise ConfigError(f"judge '{name}' is unknown, must be: tiny.")
-    judge = ClassifierJudge([load_team(assets).held_out_judge], INSTRUCTIONS)
-
-    def score(frames: ImageArray, instruction: str) -> float:
-        small = np.stack([resize_squashed(frame, SIZE_PX) for frame in frames])
-        return float(judge.score(small[None], [instruction])[0])
-
-    manifest = read_manifest(assets)
-    digest = str(manifest["files"][manifest["held_out_judge"]]["sha256"])[:16]
-    return ClipJudge(digest, ImproveConfig().real_threshold, score)
+    if name.endswith((".yaml", ".yml")):
+        return clip_judges.vlm_clip_judge(Path(name), None if memory is None else VoteFile(memory))
+    manifest, team = read_manifest(assets), load_team(assets)
+    kinds = {
+        "tiny": ([team.held_out_judge], [manifest["held_out_judge"]]),
+        "tiny-reward": (team.judges, manifest["judges"]),
+    }
+    if name not in kinds:
+        raise ConfigError(f"judge '{name}' is unknown, must be: {', '.join(kinds)}, or a .yaml.")
+    members, files = kinds[name]
+    return clip_judges.classifier_clip_judge(
+        ClassifierJudge(members, INSTRUCTIONS),
+        [str(manifest["files"][file]["sha256"]) for file in files],
+        ImproveConfig().real_threshold if name == "tiny" else 0.5,
+        SIZE_PX,
+    )
 
 
 def ensure_releases(folder: Path, policy: str = "tiny") -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from robot_agent.commands.judge import require_audited
 from robot_agent.commands.options import config_of
 from robot_agent.core.clock import wall_stamp
 from robot_agent.core.config import to_plain
@@ -30,6 +31,7 @@ def run_learner(arguments: argparse.Namespace) -> int:
     """Adapt with the robot at the other end of the pipe; every end of it is told there."""
     _require_folders(arguments)
     from robot_agent.learn.improve import ImproveConfig
+    from robot_agent.learn.journal import RunFolder
     from robot_agent.learn.source import PipeSource
 
     with _ending_at_once(), _own_stdout() as events:
@@ -38,6 +40,9 @@ def run_learner(arguments: argparse.Namespace) -> int:
             records = _improve(robot, arguments, config_of(ImproveConfig, arguments))
         except RobotAgentError as error:
             robot.say("failed", message=str(error))
+            raise
+        except KeyboardInterrupt:
+            _write_report(arguments.run_folder, RunFolder(arguments.run_folder).load_rounds())
             raise
         report = _write_report(arguments.run_folder, records)
         version = next((r.version_after for r in reversed(records) if r.version_after), "")
@@ -55,6 +60,7 @@ def _improve(
     from robot_agent.models.tiny_team import INSTRUCTIONS
 
     order = make_order(arguments.scene, arguments.instruction, arguments.max_real_episodes)
+    require_audited(order.instructions)
     saved = {**dataclasses.asdict(order), "config": to_plain(config)}
     run: Path = arguments.run_folder
     _prepare_run(run, saved, is_resumed=arguments.resume)

@@ -158,7 +158,6 @@ def look_again(board: RunBoard, link: "OperatorLink", is_over: threading.Event) 
             board.confirm_stop()
         if event := board.take_judgement():
             link.judge(event)
-        link.repeat()
         if is_over.is_set():
             left = left or Stopwatch()
             if pressed is None or left.seconds() > _LAST_LOOK_S:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_agent.commands.dit import add_family, register_samplers, train_dit
+from robot_agent.commands.judge import register as register_judge
 from robot_agent.commands.options import (
     add_command,
     add_config,
@@ -44,8 +45,9 @@ def register(commands: "Commands") -> None:
         )
         if name != "policy":
             train.add_argument("--held-out", type=Path, help="recording to measure with")
-        if name == "world":
+        if name != "policy":
             train.add_argument("--init", type=Path, help="weights to go on from")
+        if name == "world":
             add_family(train)
         train.add_argument("--out", type=Path, required=True, help="weights to write")
         train.set_defaults(network=name, held_out=None, init=None)
@@ -60,6 +62,7 @@ def register(commands: "Commands") -> None:
     add_config(finetune)
     add_json(finetune)
     register_policy(policy)
+    register_judge(judge)
 
 
 def _train(arguments: argparse.Namespace) -> int:

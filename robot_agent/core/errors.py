@@ -36,6 +36,15 @@ class EpisodeFormatError(RobotAgentError):
     """An episode folder that is cut short, foreign or of a newer schema."""
 
 
+class JudgeUnavailableError(RobotAgentError):
+    """A judge that cannot answer now; what it was asked stays unknown and is never a failure."""
+
+    def __init__(self, message: str, *, is_passing: bool, wait_s: float | None = None) -> None:
+        """Say whether asking again may help, and how long the judge wants to be left alone [s]."""
+        super().__init__(message)
+        self.is_passing, self.wait_s = is_passing, wait_s
+
+
 class StorageError(RobotAgentError):
     """The disk refused: full, read-only or failing."""
 
@@ -47,9 +56,9 @@ class BundleRejectedError(RobotAgentError):
         """Build the message from the bundle's name, the failed check, its value and its limit."""
         super().__init__(
             f"{bundle}: {check} is {value}, must be {limit}. The active weights keep running; "
-            f"look at it with: robot-agent weights show {bundle}"
+            f"see them with: robot-agent weights list"
         )
-        self.check = check
+        self.check, self.value, self.limit = check, value, limit
 
 
 class SwapRefusedError(RobotAgentError):

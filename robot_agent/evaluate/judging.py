@@ -23,7 +23,8 @@ class ClipJudge:
     threshold: float
     """Success is a score above it."""
     score: Callable[[ImageArray, str], float]
-    """Success probability in [0, 1] of the first and last two pictures (3, H, W, 3) uint8."""
+    """Success probability in [0, 1] of the first and last two pictures (3, H, W, 3) uint8; NaN
+    when it cannot say."""
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,10 @@ class Comparison:
             scores = [float(r.judge_score or 0.0) for r in scored]
             truths = [r.success for r in scored]
             found["judge"] = judge_report(scores, truths, judge_threshold).to_json()
+            found["judge"]["unknown"] = sum(
+                r.judge != "" and r.judge_score is None and r.outcome != "abort"
+                for r in self.records
+            )
         if groups_of:
             found["groups"] = self._groups(groups_of)
         return found

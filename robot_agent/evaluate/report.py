@@ -166,6 +166,15 @@ def _rounds(rounds: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def _counted(outcomes: Sequence[bool | None]) -> str:
+    """Say how many succeeded; an unknown outcome is in no rate."""
+    known, unknown = [o for o in outcomes if o is not None], outcomes.count(None)
+    words = [f"{sum(known)} of {len(known)}"] * bool(known) + [f"{unknown} unknown"] * bool(
+        unknown
+    )
+    return ", ".join(words) or "none"
+
+
 def _round_table(rounds: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for number, record in enumerate(rounds):
@@ -175,7 +184,7 @@ def _round_table(rounds: Sequence[Mapping[str, Any]]) -> str:
         rows.append(
             (
                 record.get("index", number),
-                f"{sum(map(bool, outcomes))} of {len(outcomes)}" if outcomes else "none",
+                _counted(outcomes),
                 "\n".join(f"{task}: {100 * rate:.0f} %" for task, rate in promised.items()),
                 "\n".join(map(str, gaps)) or "none measured",
                 record.get("version_after") or "not released",

@@ -1,5 +1,6 @@
 """Who says whether a trial succeeded: the simulator's state, a learned judge, or a person."""
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -48,12 +49,17 @@ class JudgeDecision:
         self._judge, self._load = judge, load
 
     def decide(self, job: Job, episode_id: str, reported: Outcome) -> tuple[Outcome, float | None]:
-        """Return success when the score is above the threshold; an abort without an episode."""
+        """Return success when the score is above the threshold; an abort when nobody can say.
+
+        That is without an episode, and when the judge's score is NaN, unknown.
+        """
         del reported
         if not episode_id:
             return "abort", None
         images = self._load(episode_id).images
         score = self._judge.score(seen_by_judge(images), job.instruction)
+        if math.isnan(score):
+            return "abort", None
         return ("success" if score > self._judge.threshold else "failure"), score
 
 

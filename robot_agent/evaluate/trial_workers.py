@@ -1,5 +1,6 @@
 """Processes that run trials, each with its own simulated robot and copy of the policies."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -89,7 +90,8 @@ class SimRunner:
     def _judged(self, result: TrialResult, frames: ImageArray | None, job: Job) -> TrialResult:
         if self._judge is None or frames is None or result.outcome == "abort":
             return result
-        return replace(result, judge_score=self._judge.score(frames, job.instruction))
+        score = self._judge.score(frames, job.instruction)
+        return replace(result, judge_score=None if math.isnan(score) else score)
 
 
 def _start(*setting: object) -> tuple[Connection, BaseProcess]:

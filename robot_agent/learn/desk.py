@@ -16,11 +16,12 @@ from robot_agent.core.types import ImageArray
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.improve import Evidence
 from robot_agent.learn.journal import RoundRecord
-from robot_agent.learn.proof import ProofConfig, shipped_probes, tiny_probes
+from robot_agent.learn.proof import ProofConfig, held_out_scores, shipped_probes, tiny_probes
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_team import INSTRUCTIONS, TinyTeam, load_into
 from robot_agent.models.tiny_vla import ARCHITECTURE, TinyVla
 from robot_agent.release.bundle import Bundle, BundleContents, GoldenSet, write_bundle
+from robot_agent.release.bundle_reader import read_bundle
 from robot_agent.release.gate import Gate, GateConfig
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring, SigningKey
@@ -145,6 +146,8 @@ class TinyDesk:
         checks = [dict(dataclasses.asdict(check)) for check in report.checks]
         if not report.passed:
             return "", checks
+        candidate = read_bundle(path, self._keyring)
+        record.held_out = held_out_scores(candidate, base, evidence, self._config.proof)
         label = self._registry.publish(path)
         self._registry.advance(label, State.LOADED)
         self._registry.advance(label, State.SANE)

@@ -154,12 +154,7 @@ class TinyPolicyLearner:
                 f"rollouts of version {rollouts.version} are older than {self.version} by more "
                 f"than {self._config.max_staleness} updates. Imagine again with the new weights."
             )
-        if not np.isfinite(rollouts.reward_B).all():
-            raise TrainingDivergedError(
-                f"policy update: {int((~np.isfinite(rollouts.reward_B)).sum())} of "
-                f"{len(rollouts.reward_B)} rewards are not finite, must all be. The weights are "
-                f"untouched; look at the judge."
-            )
+        require_finite(rollouts)
 
     def _minibatches(
         self,
@@ -218,11 +213,25 @@ class TinyPolicyLearner:
         return loss
 
 
+def require_finite(rollouts: Rollouts) -> None:
+    """Refuse rewards that are no numbers with a TrainingDivergedError."""
+    wrong = int((~np.isfinite(rollouts.reward_B)).sum())
+    if wrong:
+        raise TrainingDivergedError(
+            f"policy update: {wrong} of {len(rollouts.reward_B)} rewards are not finite, must all "
+            f"be. The weights are untouched; look at the judge."
+        )
+
+
 def batch_metrics(rollouts: Rollouts) -> dict[str, float]:
-    """Return what a batch of rollouts says of the weights that drew it."""
+    """Return what a batch of rollouts says of the weights that drew it; rates are of the known."""
+    known = ~np.isnan(rollouts.success_B)
+    if not known.any():
+        return {"success": 0.0, "reward": 0.0, "unknown": 1.0, "steps": 0.0}
     return {
-        "success": float(rollouts.success_B.mean()),
-        "reward": float(rollouts.reward_B.mean()),
+        "success": float(rollouts.success_B[known].mean()),
+        "reward": float(rollouts.reward_B[known].mean()),
+        "unknown": float(1.0 - known.mean()),
         "steps": float(rollouts.steps_B.mean()),
     }
 

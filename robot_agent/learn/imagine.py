@@ -15,7 +15,6 @@ from torch import Tensor
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
-from robot_agent.core.protocols import WorldModel
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import to_unit
@@ -63,8 +62,14 @@ class Start:
     instruction_id: int
 
 
-class Imagination(WorldModel, Protocol):
-    """A batch of imagined episodes that ended ones leave."""
+class Imagination(Protocol):
+    """A `WorldModel` whose ended rollouts leave the batch."""
+
+    def reset(self, observations: Sequence[Observation]) -> ImageArray:
+        """Begin a batch of rollouts; return their frames (B, 64, 64, 3)."""
+
+    def step(self, actions_BA: FloatArray) -> ImageArray:
+        """Advance every rollout by one Bridge action (B, 7); return frames."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rollouts only."""
@@ -83,6 +88,8 @@ class Rollouts:
     """1 for chunks that began before the rollout ended."""
     instructions_B: Tensor
     success_B: FloatArray
+    """1 or 0; NaN where the judge could not say, and such a rollout is not kept: unknown is no
+    failure."""
     reward_B: FloatArray
     progress_B: FloatArray
     """Best progress."""
@@ -195,6 +202,7 @@ class _Book:
         self.held = np.zeros(batch, dtype=np.int64)
         self.best = np.zeros(batch)
         self.last_progress = np.zeros(batch)
+        self.unknown = np.zeros(batch, dtype=bool)
         self.clip = [frames[0]]
 
     def decide(
@@ -225,6 +233,8 @@ class _Book:
         progress: FloatArray,
         frames: ImageArray,
     ) -> None:
+        self.unknown[alive] |= np.isnan(success)
+        progress = np.where(np.isnan(success), 0.0, progress)  # unknown; else NaN is a fault
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]
@@ -237,17 +247,19 @@ class _Book:
 
     def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
+        known = (self.ended > 0) | ~self.unknown
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
             log_probs_BNKA=self.log_probs,
             mask_BN=self.mask,
             instructions_B=torch.from_numpy(self.ids),
-            success_B=success,
+            success_B=np.where(known, success, np.nan),
             reward_B=success + config.progress_weight * self.best,
             progress_B=self.best,
             steps_B=np.where(self.ended > 0, self.ended, config.num_chunks * CHUNK),
             group=group,
             version=version,
             clip=np.stack(self.clip),
+            kept_B=None if known.all() else known,
         )

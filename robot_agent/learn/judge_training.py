@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.learn.policy_training import recolor
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_judge import TinyJudge
@@ -29,10 +30,16 @@ class JudgeTrainingConfig:
     """Opening from which `open` has succeeded, as a share of the travel."""
     closed: float = 0.125
     brightness: float = 0.15
+    color: float = 0.0
+    """Augmentation: spread of a random linear map of the colours, one for both pictures."""
+    shift_px: int = 0
+    """Augmentation: both pictures are shifted by up to this, their edges repeated."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_range("opened", self.opened, self.closed, 1.0)
+        require_range("color", self.color, 0.0, 1.0)
+        require_range("shift_px", self.shift_px, 0, 8)
 
 
 @dataclass(eq=False)
@@ -76,10 +83,9 @@ def train_judge(
 
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
         pairs = draw_pairs(episodes, config.batch, rng)
-        shape = (len(pairs.opening_B), 3, 1, 1)
-        gain = 1.0 + config.brightness * (2.0 * torch.rand(shape, generator=generator) - 1.0)
+        first, image = augmented(pairs, config, generator)
         with mixed_precision():
-            success, opening = judge(pairs.first_BCHW * gain, pairs.image_BCHW * gain)
+            success, opening = judge(first, image)
         target = outcomes(pairs.opening_B, config)
         loss = F.binary_cross_entropy_with_logits(success.float(), target)
         loss = loss + 4.0 * F.smooth_l1_loss(opening.float(), pairs.opening_B, beta=0.1)
@@ -88,6 +94,24 @@ def train_judge(
     metrics = fit(judge.parameters(), loss_of_step, config.fit, report=report, log=log)
     judge.eval()
     return metrics
+
+
+def augmented(
+    pairs: JudgeBatch, config: JudgeTrainingConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return first and later pictures (B, 3, H, W), both of a pair changed alike."""
+    shape = (len(pairs.opening_B), 3, 1, 1)
+    gain = 1.0 + config.brightness * (2.0 * torch.rand(shape, generator=generator) - 1.0)
+    both = torch.cat([pairs.first_BCHW * gain, pairs.image_BCHW * gain], dim=2)
+    if config.color:
+        both = recolor(both, config.color, generator)
+    first, image = both.chunk(2, dim=2)
+    if config.shift_px:
+        margin, side = config.shift_px, first.shape[-1]
+        x, y = torch.randint(0, 2 * margin + 1, (2,), generator=generator).tolist()
+        padded = [F.pad(p, [margin] * 4, mode="replicate") for p in (first, image)]
+        first, image = (p[..., y : y + side, x : x + side] for p in padded)
+    return first, image
 
 
 def outcomes(opening_B: Tensor, config: JudgeTrainingConfig) -> Tensor:

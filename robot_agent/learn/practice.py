@@ -235,7 +235,7 @@ class Burst:
             doubt = disagreement(
                 Stoppable(copy.copy(other), is_over), self._policy, self._judge, starts, rollouts
             )
-            rollouts.kept_B = doubt <= config.max_disagreement
+            rollouts.kept_B = (doubt <= config.max_disagreement) & ~np.isnan(rollouts.success_B)
         return rollouts
 
     def _look(self) -> str:
@@ -250,6 +250,8 @@ class Burst:
         found = imagined_success(
             self._policy, world, judge, starts, config.imagine, seed=self._seed, repeats=2
         )
+        if not found:
+            return ""  # the held-out judge cannot say
         held_out = float(np.mean([rate for rate, _ in found.values()]))
         state.curve[-1]["held_out"] = held_out
         recent = [row["success"] for row in state.curve[-config.check_every :]]
@@ -280,7 +282,10 @@ def imagined_success(
     seed: int,
     repeats: int = 4,
 ) -> dict[int, tuple[float, int]]:
-    """Return closed-loop success (rate, rollouts) in imagination per instruction id."""
+    """Return closed-loop success (rate, rollouts) in imagination per instruction id.
+
+    Only of rollouts that the judge knows; a task of which it knows none is left out.
+    """
     rollouts = imagine(
         world,
         policy,
@@ -291,8 +296,9 @@ def imagined_success(
         version=0,
         generator=torch.Generator().manual_seed(seed),
     )
-    ids = rollouts.instructions_B.numpy()
+    known = ~np.isnan(rollouts.success_B)
+    ids, success = rollouts.instructions_B.numpy()[known], rollouts.success_B[known]
     return {
-        int(task): (float(rollouts.success_B[ids == task].mean()), int((ids == task).sum()))
+        int(task): (float(success[ids == task].mean()), int((ids == task).sum()))
         for task in np.unique(ids)
     }

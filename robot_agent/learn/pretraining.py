@@ -53,7 +53,7 @@ class Job:
     held_out: Path | None = None
     """A recording that is not trained on, to measure with."""
     init: Path | None = None
-    """Weights to go on from, for a world model; fresh ones by default."""
+    """Weights to go on from, for a world model or a judge; fresh ones by default."""
 
     @property
     def log(self) -> Path:
@@ -95,6 +95,8 @@ def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict
 def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
     """Train a judge; return metrics, and its error rates on held-out episodes."""
     network = _seeded(job, config, lambda: TinyJudge(len(INSTRUCTIONS)))
+    if job.init is not None:
+        load_into(network, _tensors(job.init), job.init.name)
     held_out = _read(job.held_out, use_valid=False)
 
     def train(episodes: Episodes) -> Metrics:

@@ -54,8 +54,14 @@ def acting_policy(bundle: Bundle) -> TinyVla:
     """Return the policy of a verified bundle, by the faster of its weights and their export."""
     golden = bundle.golden
     ids = [int(i) for i in golden.instruction_ids]
+    export = bundle.report.get("export", {})
     backend = choose_backend(
-        policy_of(bundle), bundle.onnx, golden.images_nhwc, ids, name=bundle.label
+        policy_of(bundle),
+        bundle.onnx,
+        golden.images_nhwc,
+        ids,
+        name=bundle.label,
+        limits=export.get("limits") if isinstance(export, dict) else None,
     )
     return TinyVla(
         backend.logits,
@@ -85,6 +91,19 @@ def tiny_probes(
         held_out_world=against(evidence.held_out_world, evidence.judge, scene),
         regression=against(evidence.held_out_world, evidence.held_out_judge, home),
     )
+
+
+def held_out_scores(
+    candidate: Bundle, base: Bundle, evidence: Evidence, config: ProofConfig
+) -> dict[str, float]:
+    """Return what a judge in a world model says that neither trained the candidate: the ledger's.
+
+    Keys are candidate, base (success rates in the new scene), standard_error and trials.
+    """
+    starts = start_frames(evidence.episodes[:_MAX_STARTS], evidence.instructions, INSTRUCTIONS)
+    judge, world = evidence.held_out_judge, evidence.held_out_world
+    found = _compare((candidate, base), world, judge, starts, config)
+    return {**dataclasses.asdict(found), "trials": float(len(starts) * config.repeats)}
 
 
 def shipped_probes(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_agent.core.protocols import Judge
 from robot_agent.core.types import Episode, ImageArray, Observation
 from robot_agent.learn.corrections import by_operator, is_corrected, observation_at
 from robot_agent.learn.imagine import Start
-from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import resize_squashed
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_vla import instruction_id
@@ -36,14 +36,16 @@ class Gap:
 
 
 def judged_outcomes(
-    judge: ClassifierJudge, episodes: Sequence[Episode], threshold: float
-) -> list[bool]:
+    judge: Judge, episodes: Sequence[Episode], threshold: float
+) -> list[bool | None]:
     """Return success of the weights in each real episode by its first and last two pictures.
+
+    None is unknown: the judge cannot say.
 
     A takeover says that the weights failed, however the operator ended the episode. An outcome
     that a person gave stands; the judge decides the rest at `threshold`.
     """
-    outcomes = []
+    outcomes: list[bool | None] = []
     for episode in episodes:
         if is_corrected(episode):
             outcomes.append(False)
@@ -52,19 +54,20 @@ def judged_outcomes(
             outcomes.append(episode.outcome == "success")
             continue
         frames = [resize_squashed(episode.images[i], SIZE_PX) for i in (0, -2, -1)]
-        score = judge.score(np.stack(frames)[None], [episode.instruction])
-        outcomes.append(bool(score[0] > threshold))
+        (score,) = judge.score(np.stack(frames)[None], [episode.instruction])
+        outcomes.append(None if np.isnan(score) else bool(score > threshold))
     return outcomes
 
 
-def outcome_of(judge: ClassifierJudge, episode: Episode, threshold: float) -> str:
-    """Return success or failure of the weights in one episode, as `judged_outcomes` sees it."""
-    return "success" if judged_outcomes(judge, [episode], threshold)[0] else "failure"
+def outcome_of(judge: Judge, episode: Episode, threshold: float) -> str:
+    """Return success, failure or unknown of the weights in one, as `judged_outcomes` sees it."""
+    names = {True: "success", False: "failure", None: "unknown"}
+    return names[judged_outcomes(judge, [episode], threshold)[0]]
 
 
 def run_by(
-    version: str, episodes: Sequence[Episode], outcomes: Sequence[bool]
-) -> tuple[list[Episode], list[bool]]:
+    version: str, episodes: Sequence[Episode], outcomes: Sequence[bool | None]
+) -> tuple[list[Episode], list[bool | None]]:
     """Return the episodes that one version ran from start to end, and their outcomes.
 
     While weights are on probation every second episode is run by the ones before. What an
@@ -115,18 +118,21 @@ def replay(world: TinyImagination, episode: Episode) -> ImageArray:
 def closed_loop_gaps(
     imagined: Mapping[str, float],
     episodes: Sequence[Episode],
-    outcomes: Sequence[bool],
+    outcomes: Sequence[bool | None],
     limit: float,
 ) -> list[Gap]:
     """Compare per task; a task whose imagined success exceeds the real by `limit` stops.
 
     Open-loop replay does not reveal an exploited world model; this does (tiny tier, see
-    DECISIONS.md). Few real episodes are noisy, so one standard error is granted.
+    DECISIONS.md). Few real episodes are noisy, so one standard error is granted. Episodes of
+    unknown outcome count for nothing.
     """
     gaps = []
     for instruction, promised in imagined.items():
         real = [
-            ok for ok, e in zip(outcomes, episodes, strict=True) if e.instruction == instruction
+            ok
+            for ok, e in zip(outcomes, episodes, strict=True)
+            if e.instruction == instruction and ok is not None
         ]
         if not real:
             continue

@@ -80,6 +80,7 @@ def learn(
         starts = practice_starts(config, evidence, tasks)
         _practise(slow, config, record, evidence, starts=starts, guards=guards)
         record.imagined_after = _promise(policy, evidence, config, starts_seed=record.index)
+        record.imagined_trials = 2 * min(16, len(evidence.episodes)) * len(evidence.worlds)
 
 
 def _imitate(

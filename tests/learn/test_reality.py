@@ -8,6 +8,7 @@ import pytest
 from robot_agent.learn.reality import (
     closed_loop_gaps,
     judged_outcomes,
+    outcome_of,
     replay,
     run_by,
     start_frames,
@@ -102,3 +103,21 @@ def test_only_the_episodes_of_one_version_are_compared_with_its_promise():
     assert own == [new, new]
     assert outcomes == [True, False]
     assert run_by("v3", [new], [True]) == ([], [])
+
+
+class SilentJudge:
+    def score(self, frames, instructions):
+        return np.full(len(frames), np.nan)
+
+
+def test_what_the_judge_cannot_say_is_unknown_and_no_failure():
+    assert judged_outcomes(SilentJudge(), [real_episode()], 0.5) == [None]
+    assert outcome_of(SilentJudge(), real_episode(), 0.5) == "unknown"
+    assert outcome_of(HalfJudge(), real_episode(), 0.6) == "failure"
+
+
+def test_unknown_episodes_are_in_no_gap():
+    episodes, _ = ten_of_each(0, 0)
+    outcomes = [True] * 2 + [None] * 8 + [None] * 10
+    (gap,) = closed_loop_gaps({OPEN: 0.9, CLOSE: 0.9}, episodes, outcomes, 0.3)
+    assert (gap.instruction, gap.real, gap.num_real) == (OPEN, 1.0, 2)
