@@ -38,11 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Try what runs in real time up to three times: the machine may have other things to do.
 
-    Every repetition is an R in the output and a line at its end, never silent.
+    Every repetition is an R in the output and a line at its end, never silent; none with
+    `-p no:rerunfailures`.
     """
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        return
     for item in items:
         if item.get_closest_marker("ros"):
             item.add_marker(pytest.mark.flaky(reruns=2))

@@ -144,6 +144,11 @@ class ObservationPairing:
         with self._changed:
             self._changed.wait(timeout_s)
 
+    def wake(self) -> None:
+        """Let who waits look again, though nothing new has come."""
+        with self._changed:
+            self._changed.notify_all()
+
     def _newest(self, now_ns: int, not_before_ns: int) -> Observation | None:
         for stamp_ns, image_hwc in reversed(self._images):
             if stamp_ns < not_before_ns:

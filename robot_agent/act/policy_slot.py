@@ -26,10 +26,10 @@ class SlotStatus:
 class PolicySlot:
     """Active, candidate and previous policies.
 
-    Any thread may offer or roll back. The control thread alone calls `swap_at_boundary`, between
-    chunks or episodes, and keeps the returned policy until it calls again: no chunk mixes
-    versions. Loading and warming a policy is done before it is offered; nothing here takes longer
-    than an exchange of pointers.
+    Any thread may offer or roll back. The control thread alone exchanges the pointers:
+    `begin_chunk` when the first chunk of the one that waits is there, `swap_at_boundary` between
+    episodes. No chunk mixes versions, and `active` is what moves the arm. Loading and warming a
+    policy is done before it is offered; nothing here takes longer than an exchange of pointers.
     """
 
     def __init__(self, active: Policy) -> None:
@@ -88,18 +88,37 @@ class PolicySlot:
             self._is_recalled = False
             return waited
 
+    @property
+    def next_policy(self) -> Policy:
+        """The policy that the next chunk is to come from: the one that waits, or the active."""
+        with self._lock:
+            return self._active if self._candidate is None else self._candidate
+
+    def begin_chunk(self, policy: Policy) -> bool:
+        """Let a chunk of `policy` act from now on, exchanging the pointers if it waits.
+
+        False when it must not act: it was recalled or withdrawn while it was thinking.
+        """
+        with self._lock:
+            if policy is self._candidate:
+                self._exchange(policy)
+                return True
+            return policy is self._active and not self._is_recalled
+
     def swap_at_boundary(self) -> Policy:
         """Exchange the pointers if a candidate waits; return the policy to use from now on."""
         with self._lock:
             if self._candidate is not None:
-                watch = Stopwatch()
-                is_return = self._candidate is self._previous
-                self._previous = None if is_return else self._active
-                self._active, self._candidate = self._candidate, None
-                self._is_recalled = False
-                self._swapped += 1
-                self._last_swap_s = watch.seconds()
+                self._exchange(self._candidate)
             return self._active
+
+    def _exchange(self, candidate: Policy) -> None:
+        watch = Stopwatch()
+        self._previous = None if candidate is self._previous else self._active
+        self._active, self._candidate = candidate, None
+        self._is_recalled = False
+        self._swapped += 1
+        self._last_swap_s = watch.seconds()
 
     def roll_back(self) -> None:
         """Let the previous policy take over with the next action; a waiting offer is dropped.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from robot_agent.commands import bench_camera, bench_record, bench_windows
+from robot_agent.commands import bench_camera, bench_policy, bench_record, bench_windows
 from robot_agent.commands.options import (
     add_command,
     add_group,
@@ -22,21 +22,20 @@ from robot_agent.core.errors import ConfigError
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
 
-_LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
+LATENESS = ("ticks", "missed", "late p50 ms", "p99 ms", "p99.9 ms")
 
 
 def register(commands: "Commands") -> None:
     """Add the group."""
-    from robot_agent.commands import bench_imagine, bench_learn
+    from robot_agent.commands import bench_imagine, bench_late, bench_learn, bench_swap
 
     group = add_group(commands, "bench", "measure this machine")
     control = add_command(group, "control", "how late the guard ticks, idle and loaded", _control)
     control.add_argument("--seconds", type=number(1, 3600, "s"), default=20.0, help="of each")
     control.add_argument("--conditions", default="", metavar="NAME,NAME", help="default: all")
-    policy = add_command(group, "policy", "time from picture to actions, by backend", _policy)
-    policy.add_argument("--repeats", type=whole(20, 1_000_000), default=300, help="calls of each")
-    policy.add_argument("--threads", type=wholes(1, 256), default=(1, 2), metavar="N,N")
+    bench_policy.add(group)
     bench_imagine.register(group)
+    bench_late.register(group)
     bench_learn.register(group)
     sim = add_command(group, "sim", "control steps per second of the simulator", _sim)
     sim.add_argument("--scene", default="home", help="for example kitchen, or home@real")
@@ -52,27 +51,11 @@ def register(commands: "Commands") -> None:
     bench_camera.add(group)
     bench_record.add(group)
     bench_windows.add(group)
-    _register_swap(group)
+    bench_swap.register(group)
     add_json(control)
-    for parser in (policy, sim, delta):
+    for parser in (sim, delta):
         add_seed(parser)
         add_json(parser)
-
-
-def _register_swap(group: "Commands") -> None:
-    swap = add_command(group, "swap", "what a swap of weights does to a running loop", _swap)
-    swap.add_argument("--swaps", type=whole(1, 1_000_000), default=1000)
-    swap.add_argument("--size-mb", type=number(0.1, 1e5, "MB"), default=34.0)
-    swap.add_argument("--rate-hz", type=number(1, 1000, "Hz"), default=50.0)
-    swap.add_argument("--fifo", action="store_true", help="real-time scheduling of the loop")
-    swap.add_argument("--ticks-per-swap", type=whole(1, 100_000), default=10)
-    swap.add_argument(
-        "--lerobot-swaps",
-        type=whole(0, 1_000_000),
-        default=20,
-        help="streamed, for comparison",
-    )
-    add_json(swap)
 
 
 def _control(arguments: argparse.Namespace) -> int:
@@ -87,92 +70,16 @@ def _control(arguments: argparse.Namespace) -> int:
         )
     with steps("bench control", len(conditions)) as on_condition:
         results = bench_control(arguments.seconds, conditions, on_condition=on_condition)
-    rows = [_lateness(name, entry) for name, entry in results.items()]
-    shown = table("Ticks of the guard at 50 Hz", ("condition", *_LATENESS), rows)
+    rows = [lateness(name, entry) for name, entry in results.items()]
+    shown = table("Ticks of the guard at 50 Hz", ("condition", *LATENESS), rows)
     show("bench control", results, as_json=arguments.json, tables=[shown])
     return 0
 
 
-def _swap(arguments: argparse.Namespace) -> int:
-    from robot_agent.ros.bench_swap import SwapOptions, bench_swap
-
-    with steps("bench swap", 3 if arguments.lerobot_swaps else 2) as on_run:
-        results = bench_swap(
-            arguments.swaps,
-            arguments.size_mb,
-            arguments.rate_hz,
-            options=SwapOptions(
-                ticks_per_swap=arguments.ticks_per_swap,
-                lerobot_swaps=arguments.lerobot_swaps,
-                fifo=arguments.fifo,
-            ),
-            on_run=on_run,
-        )
-    runs = {"with swaps": results, "without": results["control"]}
-    if "lerobot_style" in results:
-        runs["streamed, loaded in place"] = results["lerobot_style"]
-    rows = [[*_lateness(name, run), run["torn"], *_waits(run)] for name, run in runs.items()]
-    shown = table(
-        f"{results['swaps']} swaps of {arguments.size_mb:g} MB at {arguments.rate_hz:g} Hz",
-        ("run", *_LATENESS, "torn", "work p50 ms", "seen to action p50 ms"),
-        rows,
-    )
-    tables = [shown, *_swap_words(results)]
-    show("bench swap", results, as_json=arguments.json, tables=tables)
-    return 0
-
-
-def _waits(run: Mapping[str, Any]) -> list[float]:
-    return [run[key]["p50"] for key in ("work_ms", "seen_to_active_ms")]
-
-
-def _swap_words(results: Mapping[str, Any]) -> Iterator[str]:
-    compared, scheduling = results["comparison"], results["scheduling"]
-    bound = compared["missed_bound"]
-    yield (
-        f"swaps cost ticks: p = {compared['fisher_p']:.3g} (Fisher, one-sided); p99.9 lateness "
-        f"{compared['p999_difference_ms']:+.2f} ms"
-        + (f"; missed ticks under {bound:.2g} (3/N)" if bound else "")
-    )
-    granted = "granted" if scheduling["nice"] == scheduling["wanted_nice"] else "refused"
-    fifo = ", SCHED_FIFO" if scheduling["fifo"] else ""
-    yield (
-        f"priority of the loop {scheduling['wanted_nice']}: {granted}{fifo}; load of the machine "
-        f"{scheduling['load_average'][0]:.1f}"
-    )
-
-
-def _lateness(name: str, entry: Mapping[str, Any]) -> list[object]:
+def lateness(name: str, entry: Mapping[str, Any]) -> list[object]:
+    """Return a row of the columns `LATENESS`, with its name first."""
     late_ms = entry["late_ms"]
     return [name, entry["ticks"], entry["missed"], *(late_ms[p] for p in ("p50", "p99", "p999"))]
-
-
-def _policy(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from robot_agent.compose import home_starts, load_team
-    from robot_agent.models.bench import bench_policy
-    from robot_agent.models.tiny_team import INSTRUCTIONS
-
-    with steps("bench policy", 4 * len(arguments.threads)) as on_result:
-        backends = bench_policy(
-            load_team().policy,
-            INSTRUCTIONS,
-            np.stack([start.observation.image_hwc for start in home_starts()]),
-            seed=arguments.seed,
-            repeats=arguments.repeats,
-            threads=arguments.threads,
-            on_result=on_result,
-        )
-    columns = ("backend", "p50 ms", "p99 ms", "network p50 ms")
-    rows = [(name, *values.values()) for name, values in backends.items()]
-    results = {
-        "backends": backends,
-        "repeats": arguments.repeats,
-        "notes": ["node_overhead_percent and wire are not measured yet"],
-    }
-    _show("bench policy", results, arguments, table("Picture to actions", columns, rows))
-    return 0
 
 
 def _sim(arguments: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def examine(folder: Path, machine: Machine) -> Iterator[Finding]:
     yield _python()
     yield _importable("rclpy", "rclpy", _SETUP)
     yield _middleware(machine)
-    for package in ("robot_agent_interfaces.msg", "interbotix_xs_msgs.msg"):
+    for package in ("robot_agent_interfaces.msg", "interbotix_xs_msgs.msg", "tf2_msgs.msg"):
         yield _importable(f"interfaces {package.partition('.')[0]}", package, _SETUP)
     yield _importable("torch", "torch", _SETUP)
     yield _importable("onnxruntime", "onnxruntime", _SETUP)

@@ -18,6 +18,7 @@ from robot_agent.commands.options import (
     whole,
 )
 from robot_agent.commands.output import Say, progress, show
+from robot_agent.commands.study import add_study, run_study
 from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def register(commands: "Commands") -> None:
     add_releases(parser)
     add_store(parser)
     add_namespace(parser)
+    add_study(parser)
     add_json(parser)
 
 
@@ -98,6 +100,8 @@ def _add_early_stop(parser: "Parser") -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.study:
+        return run_study(arguments)
     from robot_agent.compose import load_judge
     from robot_agent.evaluate.comparison import FIRST_SEED, compare
     from robot_agent.evaluate.suites import suite_named

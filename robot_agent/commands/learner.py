@@ -31,6 +31,7 @@ def run_learner(arguments: argparse.Namespace) -> int:
     """Adapt with the robot at the other end of the pipe; every end of it is told there."""
     _require_folders(arguments)
     from robot_agent.learn.improve import ImproveConfig
+    from robot_agent.learn.journal import RunFolder
     from robot_agent.learn.source import PipeSource
 
     with _ending_at_once(), _own_stdout() as events:
@@ -39,6 +40,9 @@ def run_learner(arguments: argparse.Namespace) -> int:
             records = _improve(robot, arguments, config_of(ImproveConfig, arguments))
         except RobotAgentError as error:
             robot.say("failed", message=str(error))
+            raise
+        except KeyboardInterrupt:
+            _write_report(arguments.run_folder, RunFolder(arguments.run_folder).load_rounds())
             raise
         report = _write_report(arguments.run_folder, records)
         version = next((r.version_after for r in reversed(records) if r.version_after), "")

@@ -106,7 +106,8 @@ def _publish(arguments: argparse.Namespace, model: bytes, check: dict[str, Any])
     from robot_agent.release.with_export import with_export
 
     registry = open_registry(arguments.releases)
-    kept = {key: check[key] for key in ("precision", "expected", "variation", "tokens_equal")}
+    names = ("precision", "limits", "expected", "variation", "tokens_equal")
+    kept = {name: check[name] for name in names}
     version = 1 + max(info.version for info in registry.list())
     contents = with_export(_bundle(arguments), model, version=version, check=kept)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +120,8 @@ def _check(arguments: argparse.Namespace) -> int:
     published = Path(arguments.bundle or ".")
     if arguments.bundle and (published / "config.json").exists():
         results, unnormalize = _check_openvla(arguments, published)
+    elif arguments.weights is None and _bundle(arguments).settings is not None:
+        results, unnormalize = _check_published(_bundle(arguments), arguments.releases)
     else:
         results, unnormalize = _check_tiny(arguments)
     if not arguments.no_sim:
@@ -166,6 +169,35 @@ def _check_tiny(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
         held = OnnxLogits(path.read_bytes(), name=path.name)
         results["onnx"] = dataclasses.asdict(compare_policies(network, held, images, ids))
     return results, statistics.unnormalize
+
+
+def _check_published(bundle: "Bundle", releases: Path) -> tuple[dict[str, Any], Any]:
+    """Load a release on a base as the node does, and hold its golden actions and its needs."""
+    import numpy as np
+
+    from robot_agent.compose import published_loader
+    from robot_agent.core.policy_needs import RobotOffer, differences
+    from robot_agent.learn.published import act_on, instructions_of, settings_of
+    from robot_agent.release.gate import GateConfig
+
+    policy = published_loader().load(bundle, releases)
+    actions = act_on(policy, bundle.golden, instructions_of(bundle))
+    apart = np.abs(actions - bundle.golden.actions).max(axis=(0, 1))
+    found = list(differences(policy.needs, RobotOffer()))
+    limit = GateConfig().golden_tolerance
+    results = {
+        "policy": bundle.label,
+        "architecture": bundle.manifest.architecture,
+        "base": settings_of(bundle)[1],
+        "observations": len(actions),
+        "golden_difference": float(apart.max()),
+        "golden_limit": limit,
+        "golden_by_dimension": [float(value) for value in apart],
+        "needs": to_plain(policy.needs),
+        "differences": found,
+        "passed": bool((apart <= limit).all()) and not found,
+    }
+    return results, policy.statistics.unnormalize
 
 
 def _check_openvla(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Any]:
@@ -218,6 +250,11 @@ def _source(arguments: argparse.Namespace) -> "tuple[TinyPolicy, Any, list[int],
         images = np.stack([start.observation.image_hwc for start in starts])
         return read_policy(path), images, [start.instruction_id for start in starts], path.name
     bundle = _bundle(arguments)
+    if bundle.settings is not None:
+        raise ConfigError(
+            f"{bundle.label}: is {bundle.manifest.architecture}, an export knows the tiny policy "
+            f"only. The node runs this one with torch."
+        )
     ids = [int(i) for i in bundle.golden.instruction_ids]
     return policy_of(bundle), bundle.golden.images_nhwc, ids, bundle.label
 

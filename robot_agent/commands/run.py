@@ -1,8 +1,10 @@
 """`run`: one episode of a task on the running agent, with a person who watches and can stop it."""
 
 import argparse
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP: the ssh session is gone, and with it whoever watched."""
+_LEAVE_S = 20.0
 
 
 def register(commands: "Commands") -> None:
@@ -47,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     board = RunBoard(arguments.instruction, arguments.max_steps, arguments.namespace)
     session = RunSession(board, order, arguments.namespace, has_person=sys.stdin.isatty())
-    with _ending_on_signals(board):
+    with _ending_on_signals(board, session):
         _watch(board, session, is_plain=arguments.plain or arguments.json)
         report = session.result()
     results = {"instruction": arguments.instruction, **vars(report)}
@@ -85,12 +88,22 @@ def _watch(board: RunBoard, session: "RunSession", *, is_plain: bool) -> None:
 
 
 @contextmanager
-def _ending_on_signals(board: RunBoard) -> Iterator[None]:
-    from robot_agent.commands.run_session import on_signals
+def _ending_on_signals(board: RunBoard, session: "RunSession") -> Iterator[None]:
+    def end(number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            threading.Thread(target=_leave, args=(session,), name="leave", daemon=True).start()
+        if board.press_end() and number != signal.SIGHUP:
+            raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, on_signals(board)) for number in _SIGNALS}
+    before = {number: signal.signal(number, end) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave(session: "RunSession") -> None:
+    """End the process once its episode has ended: a screen without a terminal never closes."""
+    session.wait(_LEAVE_S)
+    os._exit(128 + signal.SIGHUP)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from robot_agent.commands.run_board import Question, RunBoard
@@ -48,6 +47,10 @@ class RunSession:
         """Begin; the board says how it goes."""
         self._thread.start()
 
+    def wait(self, patience_s: float) -> None:
+        """Return when the run is over and the agent is left, or after `patience_s`."""
+        self._thread.join(patience_s)
+
     def result(self, patience_s: float = 15.0) -> "EpisodeReport":
         """Return the report of the last episode.
 
@@ -55,7 +58,7 @@ class RunSession:
             RobotAgentError: What went wrong.
             KeyboardInterrupt: The operator left before there was one.
         """
-        self._thread.join(patience_s)
+        self.wait(patience_s)
         if self._error is not None:
             raise self._error
         if self._report is None:
@@ -157,19 +160,8 @@ def look_again(board: RunBoard, link: "OperatorLink", is_over: threading.Event) 
             board.confirm_stop()
         if event := board.take_judgement():
             link.judge(event)
-        link.repeat()
         if is_over.is_set():
             left = left or Stopwatch()
             if pressed is None or left.seconds() > _LAST_LOOK_S:
                 return
         pause.wait(_LOOK_S)
-
-
-def on_signals(board: RunBoard) -> Callable[[int, object], None]:
-    """Return a handler that ends the episode, and at the second signal leaves at once."""
-
-    def handle(_number: int, _frame: object) -> None:
-        if board.press_end():
-            raise KeyboardInterrupt
-
-    return handle

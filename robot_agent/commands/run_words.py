@@ -36,7 +36,7 @@ def rows(state: RunState) -> list[tuple[str, str, str]]:
     return [
         ("control", _control(agent), GOOD if agent.controller == "operator" else CALM),
         ("causes", ", ".join(agent.causes) or "none", WAIT if agent.causes else CALM),
-        ("guard did", ", ".join(agent.changes) or "sent as proposed", CALM),
+        ("guard did", _guard_did(agent), CALM),
         ("policy", *_policy(agent)),
         ("weights", *_weights(agent)),
         ("camera", *_camera(agent)),
@@ -76,7 +76,15 @@ def _control(agent: AgentView) -> str:
     return agent.controller or "unknown"
 
 
+def _guard_did(agent: AgentView) -> str:
+    if agent.mode != "active" and not agent.changes:
+        return "sends nothing new"
+    return ", ".join(agent.changes) or "sent as proposed"
+
+
 def _policy(agent: AgentView) -> tuple[str, str]:
+    if math.isinf(agent.policy_age_s):
+        return "not heard yet", WAIT
     if agent.policy_age_s > 3 * SILENT_S:
         return "silent; the guard holds the arm", ALARM
     return f"{agent.policy_state}, {agent.inference_ms:.1f} ms an inference", CALM
@@ -91,6 +99,8 @@ def _weights(agent: AgentView) -> tuple[str, str]:
 
 
 def _camera(agent: AgentView) -> tuple[str, str]:
+    if math.isinf(agent.camera_age_s):
+        return "no picture yet", WAIT
     if agent.camera_age_s > SILENT_S:
         return "silent: no picture arrives, or it is withheld as unfit", ALARM
     return f"{agent.camera_hz:.1f} pictures/s", CALM

@@ -64,7 +64,7 @@ def register(commands: "Commands") -> None:
 
 def keyring_path(folder: Path) -> Path:
     """Return the keyring of the registry in a folder; ConfigError when there is none."""
-    from robot_agent.ros.weights import KEYRING_NAME
+    from robot_agent.release.weights import KEYRING_NAME
 
     remedy = "Name the release registry with --releases."
     return existing_file(folder / KEYRING_NAME, "the keyring of a release registry", remedy)

@@ -1,4 +1,4 @@
-"""`weights diff|gc|export|import|gate|veto|keys`: what changes in a registry, and between two."""
+"""`weights diff|gc|export|import|gate|veto|keys|trust-clock`: change a registry, compare, move."""
 
 import argparse
 import dataclasses
@@ -21,6 +21,7 @@ from robot_agent.core.errors import ConfigError
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
     from robot_agent.release.signing import Keyring, TrustedKey
+    from robot_agent.release.tensors import Tensors
 
 
 def register(group: "Commands") -> None:
@@ -34,6 +35,9 @@ def register(group: "Commands") -> None:
     out.add_argument("label", help="label of a release that is here")
     out.add_argument("--out", type=Path, required=True, help="file to write, a plain tar")
     out.add_argument("--base", default="", help="send only what changed from this release")
+    out.add_argument(
+        "--adapter", type=Path, metavar="FILE", help="with --base: its low-rank adapter, as saved"
+    )
     take = add_command(group, "import", "take in an export, a bundle or a checkpoint", _import)
     take.add_argument("source", type=Path, help="file or folder")
     take.add_argument("--factory", action="store_true", help="it becomes the factory release")
@@ -50,7 +54,11 @@ def register(group: "Commands") -> None:
     )
     keys.add_argument("--role", choices=("trainer", "operator"), default="trainer")
     keys.add_argument("--retire", action="append", default=[], metavar="ID", help="key to retire")
-    for parser in (diff, gc, out, take, gate, veto, keys):
+    clock = add_command(
+        group, "trust-clock", "believe the clock again after it ran ahead", _trust_clock
+    )
+    clock.add_argument("--reason", required=True, help="why; it is kept in the journal")
+    for parser in (diff, gc, out, take, gate, veto, keys, clock):
         add_releases(parser)
         add_json(parser)
 
@@ -101,8 +109,10 @@ def _export(arguments: argparse.Namespace) -> int:
     registry = open_registry(arguments.releases)
     for label in filter(None, (arguments.label, arguments.base)):
         require_known(registry, label)
-    size = export_release(registry, arguments.label, arguments.out, arguments.base)
-    how = f"as a delta from {arguments.base}" if arguments.base else "whole"
+    adapter = _adapter(arguments)
+    size = export_release(registry, arguments.label, arguments.out, arguments.base, adapter)
+    kind = "a delta from" if adapter is None else "an adapter on"
+    how = f"as {kind} {arguments.base}" if arguments.base else "whole"
     show(
         "weights export",
         {"label": arguments.label, "file": str(arguments.out), "bytes": size, "how": how},
@@ -110,6 +120,18 @@ def _export(arguments: argparse.Namespace) -> int:
         tables=[f"{arguments.label}: {size / 1e6:.2f} MB in {arguments.out}, {how}"],
     )
     return 0
+
+
+def _adapter(arguments: argparse.Namespace) -> "tuple[Tensors, float] | None":
+    """Return the matrices and alpha of the adapter file that was named."""
+    from robot_agent.release.adapter import read_saved
+
+    if arguments.adapter is None:
+        return None
+    if not arguments.base:
+        raise ConfigError("--base is missing: name the release that the adapter belongs to.")
+    path = existing_file(arguments.adapter, "an adapter (.safetensors)", "Check the path.")
+    return read_saved(path.read_bytes(), path.name)
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -168,6 +190,22 @@ def _veto(arguments: argparse.Namespace) -> int:
         {"label": arguments.label, "current": current, "reason": arguments.reason},
         as_json=arguments.json,
         tables=[f"{arguments.label} is rejected; {current} is current"],
+    )
+    return 0
+
+
+def _trust_clock(arguments: argparse.Namespace) -> int:
+    from robot_agent.release.lineage import clock
+
+    registry = open_registry(arguments.releases)
+    before = clock(registry.releases())
+    registry.trust_clock(f"{arguments.reason}, said {getpass.getuser()}")
+    after = clock(registry.releases())
+    show(
+        "weights trust-clock",
+        {"before": before, "after": after, "reason": arguments.reason},
+        as_json=arguments.json,
+        tables=[f"releases are judged at {after} (UTC), before: {before}"],
     )
     return 0
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+_STAMP = "%Y%m%dT%H%M%S"
+
 
 class SystemClock:
     """The machine's monotonic clock."""
@@ -61,11 +63,19 @@ def timed(into: list[float]) -> Iterator[None]:
 
 
 def wall_stamp() -> str:
-    """Return the wall-clock time in UTC as `20260131T235959`, for file names and logs only."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    """Return the wall-clock time in UTC as `20260131T235959`: for file names, logs, expiry."""
+    return datetime.now(UTC).strftime(_STAMP)
 
 
 def days_since(stamp: str) -> float:
     """Return the days since a `wall_stamp`; for people only, as wall clocks are set and jump."""
-    then = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    return (datetime.now(UTC) - then).total_seconds() / 86_400
+    return (datetime.now(UTC) - _time_of(stamp)).total_seconds() / 86_400
+
+
+def days_between(earlier: str, later: str) -> float:
+    """Return the days from one `wall_stamp` to another; ValueError when one is none."""
+    return (_time_of(later) - _time_of(earlier)).total_seconds() / 86_400
+
+
+def _time_of(stamp: str) -> datetime:
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)

@@ -13,8 +13,9 @@ from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import find_task
 
-OnStep = Callable[[Step], None]
-_HELD_STEPS = 2
+OnStep = Callable[[Step], bool | None]
+"""Told of every step; True when the rest of the chunk must not act: its weights are recalled."""
+HELD_STEPS = 2
 """A success that ends the trial must be seen at the end of this many steps in a row."""
 
 
@@ -70,7 +71,7 @@ def run_trial(
     hands = _Hands(robot, policy, operator)
     steps = held = events = solved_at = 0
     guard = robot.guard
-    while steps < max_steps and held < _HELD_STEPS and not guard.state.latched:
+    while steps < max_steps and held < HELD_STEPS and not guard.state.latched:
         hands.move(on_step)
         steps += 1
         events += bool(guard.state.changes)
@@ -105,13 +106,13 @@ class _Hands:
         action = self._left.pop(0) if taken is None else taken
         sent = robot.execute(action, self._version) if taken is None else robot.correct(action)
         if on_step is not None and seen is not None:
-            on_step(
-                Step(
-                    observation=seen,
-                    proposed=np.asarray(action),
-                    sent=sent,
-                    weights_version=robot.guard.state.last_version,
-                    controller="policy" if taken is None else "operator",
-                    changes=robot.guard.state.changes,
-                )
+            step = Step(
+                observation=seen,
+                proposed=np.asarray(action),
+                sent=sent,
+                weights_version=robot.guard.state.last_version,
+                controller="policy" if taken is None else "operator",
+                changes=robot.guard.state.changes,
             )
+            if on_step(step):
+                self._left = []

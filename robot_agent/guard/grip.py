@@ -18,6 +18,8 @@ _LOST_M = 0.004
 """A grip that closes farther than this has lost what it held."""
 _RETRY = 0.1
 """A new target this far from the one that jammed is a new attempt."""
+_TOLD_S = 0.5
+"""A loss is told this long, so that it is among the words of the next step in the episode."""
 _FRICTION_LOAD = 60.0
 """Less is friction."""
 _EFFORT_INDEX = len(wx250s.JOINT_NAMES)
@@ -34,6 +36,8 @@ class Grip:
     """Where it stands."""
     held_m: float | None = None
     """Where it closed on something; None while it holds nothing."""
+    dropped_ns: int | None = None
+    """When what it held was lost."""
     loaded_ns: int | None = None
     """Since when it pushes in vain above the allowed load."""
     jam_target: float | None = None
@@ -62,9 +66,10 @@ def drive(
         grip = replace(grip, jam_target=None, loaded_ns=None, still_ns=now_ns)
     if load is None:
         return (pwm if grip.jam_target is None else 0.0), grip, ()
-    causes: tuple[str, ...] = ()
     if grip.held_m is not None and finger_m < grip.held_m - _LOST_M and error_m < 0.0:
-        causes, grip = ("object_dropped",), replace(grip, held_m=None)
+        grip = replace(grip, held_m=None, dropped_ns=now_ns)
+    is_told = grip.dropped_ns is not None and now_ns - grip.dropped_ns < to_ns(_TOLD_S)
+    causes = ("object_dropped",) if is_told else ()
     is_resisted = is_still and abs(error_m) > _LOST_M
     is_opened = grip.held_m is not None and finger_m > grip.held_m + _LOST_M
     if error_m > 0.0 or is_opened:

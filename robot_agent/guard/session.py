@@ -75,16 +75,26 @@ class GuardSession:
         `state.last_sequence` and `state.changes` afterwards.
         """
         self._sequence += 1
+        if self.state.controller == "operator":
+            stamp_ns = now_ns + TICK_NS  # the first tick lets go; what was seen before is stale
+        else:
+            stamp_ns = now_ns
         proposal = Proposal(
             action=action,
             weights_version=weights_version,
             chunk_id=self._sequence,
             index=0,
             sequence=self._sequence,
-            stamp_ns=now_ns,
-            deadline_ns=now_ns + to_ns(STEP_S),
+            stamp_ns=stamp_ns,
+            deadline_ns=stamp_ns + to_ns(STEP_S),
         )
-        return self._run(now_ns, move, lambda _: (proposal, None))
+        return self._run(
+            now_ns, move, lambda at_ns: (proposal if at_ns >= stamp_ns else None, None)
+        )
+
+    def hold(self, now_ns: int, move: Callable[[SafeAction], Measured]) -> int:
+        """Run ten ticks in which the policy lives and proposes nothing; return the time after."""
+        return self._run(now_ns, move, lambda _: (None, None))
 
     def correct(
         self, action: FloatArray, now_ns: int, move: Callable[[SafeAction], Measured]

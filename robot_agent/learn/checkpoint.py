@@ -59,7 +59,7 @@ class BurstState:
             "dropped": self.waiting.dropped,
             "waiting": [[part.group, part.version] for part in self.waiting.parts],
         }
-        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        whole = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         with storage_errors("writing a checkpoint of practice", path):
             replace_file(path, save(whole, {"state": json.dumps(words)}))
 

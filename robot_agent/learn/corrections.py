@@ -39,7 +39,7 @@ class CorrectionConfig:
     before: int = 5
     """How many steps before the takeover an imagined episode may begin, besides at it."""
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(steps=80, learning_rate=5e-4, warmup_steps=10)
+        default_factory=lambda: FitConfig(steps=80, learning_rate=1e-3, warmup_steps=8)
     )
     batch: int = 32
     softness: float = 0.045
@@ -151,6 +151,7 @@ def corrections_of(episodes: Sequence[Episode], known: Sequence[str]) -> Correct
         blamed = np.zeros(len(held), dtype=bool)
         for taken in takeovers(episode):
             blamed[max(0, taken - CHUNK) : taken] = True
+        blamed &= ~held
         for step in np.flatnonzero(held | blamed):
             rows = np.minimum(np.arange(step, step + CHUNK), len(held) - 1)
             real = np.arange(step, step + CHUNK) < len(held)
@@ -163,7 +164,7 @@ def corrections_of(episodes: Sequence[Episode], known: Sequence[str]) -> Correct
             chunks.append(chunk)
             weights.append(own * real)
     if not images:
-        return Corrections(*(torch.zeros(0) for _ in range(4)))
+        return Corrections(*(torch.zeros(0, 0) for _ in range(4)))
     return Corrections(
         to_unit(np.stack(images)),
         torch.tensor(ids),

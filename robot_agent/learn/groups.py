@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robot_agent.learn.grpo import group_advantages
+from robot_agent.learn.grpo import group_advantages, require_finite
 from robot_agent.learn.imagine import Rollouts, merge, take_groups
 
 
@@ -31,7 +31,8 @@ class WaitingGroups:
         """Groups that became too old."""
 
     def add(self, rollouts: Rollouts) -> None:
-        """Keep the groups of mixed reward."""
+        """Keep the groups of mixed reward; TrainingDivergedError when one is no number."""
+        require_finite(rollouts)
         groups = mixed_groups(rollouts)
         if groups:
             self.parts.append(take_groups(rollouts, groups))

@@ -154,12 +154,7 @@ class TinyPolicyLearner:
                 f"rollouts of version {rollouts.version} are older than {self.version} by more "
                 f"than {self._config.max_staleness} updates. Imagine again with the new weights."
             )
-        if not np.isfinite(rollouts.reward_B).all():
-            raise TrainingDivergedError(
-                f"policy update: {int((~np.isfinite(rollouts.reward_B)).sum())} of "
-                f"{len(rollouts.reward_B)} rewards are not finite, must all be. The weights are "
-                f"untouched; look at the judge."
-            )
+        require_finite(rollouts)
 
     def _minibatches(
         self,
@@ -216,6 +211,16 @@ class TinyPolicyLearner:
         if self._anchor is not None and config.replay_kl:
             loss = loss + config.replay_kl * self._anchor.on_old_scenes(self.policy, generator)
         return loss
+
+
+def require_finite(rollouts: Rollouts) -> None:
+    """Refuse rewards that are no numbers with a TrainingDivergedError."""
+    wrong = int((~np.isfinite(rollouts.reward_B)).sum())
+    if wrong:
+        raise TrainingDivergedError(
+            f"policy update: {wrong} of {len(rollouts.reward_B)} rewards are not finite, must all "
+            f"be. The weights are untouched; look at the judge."
+        )
 
 
 def batch_metrics(rollouts: Rollouts) -> dict[str, float]:

@@ -124,7 +124,8 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
     for index in range(len(records), config.rounds):
         if slow.budget.is_over():
             break
-        record = RoundRecord(index=index, version_before=slow.desk.current)
+        record = slow.run.load_open(index)
+        record = record or RoundRecord(index=index, version_before=slow.desk.current)
         episodes = _collect(slow, order, config, record, records)
         slow.run.strike_out(records, slow.desk.current)
         record.version_before = slow.desk.current  # a probation may have ended meanwhile
@@ -149,15 +150,30 @@ def _collect(
     record: RoundRecord,
     records: Sequence[RoundRecord],
 ) -> list[Episode]:
-    """Run this round's share of real episodes; return all real episodes of this scene so far."""
-    used = sum(len(r.episodes) for r in records)
-    left = order.max_real_episodes - used - config.final_episodes
-    share = max(0, left // (config.rounds - record.index))
-    slow.budget.say("collect", record.index, 0.0, f"{share} real episodes")
-    plan = plan_episodes(order.instructions, share, config.first_seed + 10_000 * record.index)
-    record.episodes = slow.robot.collect(slow.desk.current, plan)
+    """Run this round's share of real episodes; return all real episodes of this scene so far.
+
+    Those of a round that was cut short afterwards are not run again.
+    """
+    if not record.episodes:
+        record.episodes = _run_share(slow, order, config, record.index, records)
+        slow.run.save_open(record)
     ids = [i for r in records for i in r.episodes] + record.episodes
     return [slow.store.load(i) for i in ids]
+
+
+def _run_share(
+    slow: Slow,
+    order: Order,
+    config: ImproveConfig,
+    index: int,
+    records: Sequence[RoundRecord],
+) -> list[str]:
+    used = sum(len(r.episodes) for r in records)
+    left = order.max_real_episodes - used - config.final_episodes
+    share = max(0, left // (config.rounds - index))
+    slow.budget.say("collect", index, 0.0, f"{share} real episodes")
+    plan = plan_episodes(order.instructions, share, config.first_seed + 10_000 * index)
+    return slow.robot.collect(slow.desk.current, plan)
 
 
 def _corrected_tasks(config: ImproveConfig, episodes: Sequence[Episode]) -> set[str]:

@@ -16,6 +16,8 @@ from torch import nn
 from robot_agent.core.errors import EpisodeFormatError
 from robot_agent.store.durable import replace_file, storage_errors
 
+_OPEN = "open_round.json"
+
 
 @dataclass(kw_only=True)
 class RoundRecord:
@@ -66,19 +68,23 @@ class RunFolder:
 
     def save_round(self, record: RoundRecord) -> None:
         """Write a finished round."""
-        content = json.dumps(dataclasses.asdict(record), indent=1).encode()
-        self._write(f"round_{record.index}.json", content)
+        self._write(f"round_{record.index}.json", _to_json(record))
+
+    def save_open(self, record: RoundRecord) -> None:
+        """Write what a round that is not finished has of the robot: its episodes."""
+        self._write(_OPEN, _to_json(record))
+
+    def load_open(self, index: int) -> RoundRecord | None:
+        """Return the round that was cut short, when it is that of `index`."""
+        path = self.folder / _OPEN
+        record = _from_json(path) if path.exists() else None
+        return record if record is not None and record.index == index else None
 
     def load_rounds(self) -> list[RoundRecord]:
         """Return the finished rounds in order."""
         records: list[RoundRecord] = []
         while (path := self.folder / f"round_{len(records)}.json").exists():
-            try:
-                records.append(RoundRecord(**json.loads(path.read_text(encoding="utf-8"))))
-            except (ValueError, TypeError) as error:
-                raise EpisodeFormatError(
-                    f"{path}: is no record of a round ({error}). Move it away and resume."
-                ) from error
+            records.append(_from_json(path))
         return records
 
     def strike_out(self, records: Sequence[RoundRecord], acting: str) -> None:
@@ -105,3 +111,16 @@ class RunFolder:
         path = self.folder / name
         with storage_errors("writing a run", path):
             replace_file(path, content)
+
+
+def _to_json(record: RoundRecord) -> bytes:
+    return json.dumps(dataclasses.asdict(record), indent=1).encode()
+
+
+def _from_json(path: Path) -> RoundRecord:
+    try:
+        return RoundRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise EpisodeFormatError(
+            f"{path}: is no record of a round ({error}). Move it away and resume."
+        ) from error

@@ -54,8 +54,14 @@ def acting_policy(bundle: Bundle) -> TinyVla:
     """Return the policy of a verified bundle, by the faster of its weights and their export."""
     golden = bundle.golden
     ids = [int(i) for i in golden.instruction_ids]
+    export = bundle.report.get("export", {})
     backend = choose_backend(
-        policy_of(bundle), bundle.onnx, golden.images_nhwc, ids, name=bundle.label
+        policy_of(bundle),
+        bundle.onnx,
+        golden.images_nhwc,
+        ids,
+        name=bundle.label,
+        limits=export.get("limits") if isinstance(export, dict) else None,
     )
     return TinyVla(
         backend.logits,

@@ -2,8 +2,10 @@
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +67,7 @@ def finetune_members(
     itself with another episode's actions: such a model does not listen to the policy.
     """
     rows = list(range(len(scene)))
-    held = subset(scene, rows[-config.held_out :])
+    held, stop = subset(scene, rows[-config.held_out :]), threading.Event()
     seen = subset(scene, rows[: -config.held_out] or rows)
 
     def tune(index: int) -> tuple[TinyWorld, dict[str, float]]:
@@ -73,6 +75,8 @@ def finetune_members(
         before = _errors(world, held, config, seed)
 
         def on_step(step: int, total: int, metrics: Metrics) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt  # the thread that waits for the members had Ctrl-C
             if index == 0 and step % 10 == 0:
                 report(step / total, f"{len(members)} members, loss {metrics['loss']:.3f}")
 
@@ -88,7 +92,8 @@ def finetune_members(
         after = _errors(world, held, config, seed)
         return world, {**after, "before": before["ours"]}
 
-    with ThreadPoolExecutor(len(members)) as pool:
+    with ThreadPoolExecutor(len(members)) as pool, ExitStack() as ending:
+        ending.callback(stop.set)
         tuned = list(pool.map(tune, range(len(members))))
     return [world for world, _ in tuned], _judge([numbers for _, numbers in tuned])
 

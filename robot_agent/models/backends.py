@@ -3,14 +3,21 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from robot_agent.core.clock import Stopwatch
-from robot_agent.core.errors import BundleRejectedError, InputError
+from robot_agent.core.config import build
+from robot_agent.core.errors import BundleRejectedError, ConfigError, InputError
 from robot_agent.core.types import ImageArray
-from robot_agent.models.onnx_policy import LIMITS, OnnxLogits, compare_policies
+from robot_agent.models.onnx_policy import (
+    LIMITS,
+    OnnxCheckConfig,
+    OnnxLogits,
+    compare_policies,
+)
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_vla import ActionLogits
@@ -37,6 +44,7 @@ def choose_backend(
     instruction_ids: Sequence[int],
     *,
     name: str,
+    limits: Mapping[str, Any] | None = None,
 ) -> Backend:
     """Return the faster of the weights and their export, as measured here and now; it is logged.
 
@@ -48,6 +56,8 @@ def choose_backend(
         images: Recorded observations (N, 64, 64, 3) uint8.
         instruction_ids: Of each.
         name: Of the release, for the log.
+        limits: What the export was held to when it was published, `OnnxCheckConfig` by name;
+            those of int8 where a release does not say.
 
     Raises:
         BundleRejectedError: The export is no model, or disagrees with the weights.
@@ -55,9 +65,12 @@ def choose_backend(
     if exported is None:
         return Backend("torch", network)
     try:
+        held_to = LIMITS["int8"]
+        if limits is not None:
+            held_to = build(OnnxCheckConfig, limits, f"{name}/report.json.export.limits")
         onnx = OnnxLogits(exported, name=f"{name}/policy.onnx")
-        compare_policies(network, onnx, images, instruction_ids).require(LIMITS["int8"], name)
-    except InputError as error:
+        compare_policies(network, onnx, images, instruction_ids).require(held_to, name)
+    except (ConfigError, InputError) as error:
         raise BundleRejectedError(name, "policy.onnx", error, "the weights' own export") from error
     backends: dict[str, ActionLogits] = {"torch": network, "onnx": onnx}
     times = _times_ms(backends, images[:1], instruction_ids[:1])

@@ -41,11 +41,20 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def resident_mb() -> float:
+    """Return the resident memory of this process now."""
+    return _status_mb("VmRSS")
+
+
 def peak_memory_mb() -> float:
     """Return the largest resident memory since the last stage began."""
+    return _status_mb("VmHWM")
+
+
+def _status_mb(key: str) -> float:
     try:
         lines = _STATUS.read_text("ascii").splitlines()
-        return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024.0
+        return float(next(line for line in lines if line.startswith(key)).split()[1]) / 1024.0
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 

@@ -45,7 +45,7 @@ def send(
     described = [[name, array.dtype.char, array.shape] for name, array in plain.items()]
     words = _ENCODER.encode({**header, "arrays": described}).encode()
     size = sum(array.nbytes for array in plain.values())
-    parts = [
+    parts: list[bytes | memoryview] = [
         _HEAD.pack(_MAGIC, len(words), size) + words,
         *(array.data for array in plain.values()),
     ]

@@ -1,8 +1,11 @@
 """Reading a bundle: every check before the first tensor is used, on the very bytes it will use."""
 
 import hashlib
+import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,7 @@ from robot_agent.release.manifest import (
 )
 from robot_agent.release.signing import Keyring
 from robot_agent.release.tensors import first_not_finite, load_tensors, summarize
-from robot_agent.store.durable import storage_errors
+from robot_agent.store.durable import read_in_pieces, storage_errors
 from robot_agent.store.strict_json import parse_json_object
 
 _KNOWN_FILES = REQUIRED_FILES | OPTIONAL_FILES | {MANIFEST_NAME, SIGNATURE_NAME}
@@ -97,6 +100,15 @@ def read_bundle(
     return _decode(manifest, contents, role)
 
 
+@contextmanager
+def named(bundle: str) -> Iterator[None]:
+    """Say of `bundle` what is wrong with a copy of it that nobody knows by name."""
+    try:
+        yield
+    except BundleRejectedError as error:
+        raise BundleRejectedError(bundle, error.check, error.value, error.limit) from error
+
+
 def read_manifest(
     folder: Path, keyring: Keyring, *, allow_retired: bool = False
 ) -> tuple[Manifest, str]:
@@ -152,29 +164,37 @@ def _list_files(folder: Path) -> set[str]:
     return present
 
 
-def _read_plain(folder: Path, file: str, max_bytes: int) -> bytes:
+@contextmanager
+def _open_plain(folder: Path, file: str, max_bytes: int) -> Iterator[io.FileIO]:
+    """Open a plain file of at most `max_bytes`; never follows a link or waits for a pipe."""
     descriptor = os.open(folder / file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
+    with io.FileIO(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BundleRejectedError(folder.name, file, "no plain file", "a plain file")
         if status.st_size > max_bytes:
             limit = f"at most {max_bytes} bytes"
             raise BundleRejectedError(folder.name, f"{file} size", status.st_size, limit)
-        return stream.read(max_bytes + 1)[: max_bytes + 1]
+        yield stream
+
+
+def _read_plain(folder: Path, file: str, max_bytes: int) -> bytes:
+    with _open_plain(folder, file, max_bytes) as stream:
+        return stream.read(max_bytes + 1)
 
 
 def _read_checked(folder: Path, file: str, manifest: Manifest, max_bytes: int) -> bytes:
-    record = manifest.files[file]
+    record, digest = manifest.files[file], hashlib.sha256()
     if record.size > max_bytes:
         limit = f"at most {max_bytes} bytes"
         raise BundleRejectedError(folder.name, f"{file} size", record.size, limit)
-    content = _read_plain(folder, file, record.size)
+    with _open_plain(folder, file, record.size) as stream:
+        present = os.fstat(stream.fileno()).st_size
+        content = read_in_pieces(stream, present, digest.update)
     if len(content) != record.size:
         raise BundleRejectedError(folder.name, f"{file} size", len(content), record.size)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != record.sha256:
-        raise BundleRejectedError(folder.name, f"{file} sha256", sha256, record.sha256)
+    if digest.hexdigest() != record.sha256:
+        raise BundleRejectedError(folder.name, f"{file} sha256", digest.hexdigest(), record.sha256)
     return content
 
 

@@ -1,5 +1,6 @@
 """The bundles of a registry on disk: copied whole, verified as copied, removed whole."""
 
+import io
 import os
 import secrets
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from robot_agent.core.errors import BundleRejectedError
 from robot_agent.release.bundle import Bundle
-from robot_agent.release.bundle_reader import read_bundle
+from robot_agent.release.bundle_reader import named, read_bundle
 from robot_agent.release.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -21,6 +22,7 @@ from robot_agent.store.durable import (
     folder_lock,
     make_folder,
     publish_folder,
+    read_in_pieces,
     require_free_space,
     storage_errors,
     sync_folder,
@@ -86,7 +88,9 @@ class Depot:
             with storage_errors("copying a bundle", staging), folder_lock(staging):
                 for name in (*manifest.files, MANIFEST_NAME, SIGNATURE_NAME):
                     write_durably(staging / name, _read_bounded(source / name, manifest))
-                if read_bundle(staging, self._keyring).manifest != manifest:
+                with named(source.name):
+                    copied = read_bundle(staging, self._keyring).manifest
+                if copied != manifest:
                     raise BundleRejectedError(source.name, "manifest.json", "changing", "at rest")
                 yield staging
         finally:
@@ -122,8 +126,8 @@ class Depot:
 def _read_bounded(path: Path, manifest: Manifest) -> bytes:
     record = manifest.files.get(path.name)
     limit = record.size if record else MAX_MANIFEST_BYTES
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
+    with io.FileIO(path, "rb") as file:
+        content = read_in_pieces(file, min(os.fstat(file.fileno()).st_size, limit))
     if len(content) > limit:
         raise BundleRejectedError(manifest.label, f"{path.name} size", f"above {limit}", limit)
     return content

@@ -8,11 +8,11 @@ from typing import Any
 
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import BundleRejectedError, InputError, SwapRefusedError
+from robot_agent.release import lineage
 from robot_agent.release.bundle import Bundle
 from robot_agent.release.bundle_reader import read_manifest
 from robot_agent.release.depot import Depot
 from robot_agent.release.journal import Journal
-from robot_agent.release.lineage import require_newer, require_parent
 from robot_agent.release.manifest import Manifest
 from robot_agent.release.signing import Keyring
 from robot_agent.release.states import ROAD, ReleaseInfo, Releases, State, replay
@@ -29,12 +29,16 @@ class RegistryConfig:
     """Good releases that are kept besides the pinned ones."""
     max_unhealthy_boots: int = 3
     """Starts in a row without a healthy mark before the factory release takes over."""
+    max_age_days: float = 30.0
+    """Days after its signature at which a release expires: it is not taken in any more, and no
+    candidate is promoted. What is GOOD by then stays, also as a way back."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
         require_range("keep", self.keep, 0, 1000)
         require_range("max_unhealthy_boots", self.max_unhealthy_boots, 1, 100)
+        require_range("max_age_days", self.max_age_days, 0.01, 36_500.0, "days")
 
 
 class Registry:
@@ -60,11 +64,16 @@ class Registry:
         Publishing the same bundle twice changes nothing.
 
         Raises:
-            BundleRejectedError: A check failed, the version is not newer than every published
-                one, or the parent is not the current release.
+            BundleRejectedError: A check failed, it has expired, its version is not newer than
+                every published one, or its parent is not the current release.
             StorageError: Less space than two copies of the weights need, or the disk refused.
         """
         manifest, _ = read_manifest(source, self._keyring)
+        if manifest.label not in (releases := self.releases()).states:
+            lineage.require_fresh(manifest, releases, self._config.max_age_days)
+        return self._take_in(source, manifest)
+
+    def _take_in(self, source: Path, manifest: Manifest) -> str:
         label = manifest.label
         floor = round(self._config.min_free_gb * 1e9)
         if label not in self.releases().states:
@@ -82,11 +91,11 @@ class Registry:
     def verify(self, label: str) -> Bundle:
         """Take a release from FETCHED to VERIFIED; REJECTED and an error when a check fails."""
         with self._locked() as releases:
-            self._require_state(releases, label, State.FETCHED)
+            releases.require_state(label, State.FETCHED)
             try:
                 bundle = self.load(label)
-                require_newer(bundle, releases)
-                require_parent(bundle, releases)
+                lineage.require_newer(bundle, releases)
+                lineage.require_parent(bundle, releases)
             except BundleRejectedError as error:
                 self._record_state(label, State.REJECTED, reason=str(error))
                 raise
@@ -96,12 +105,12 @@ class Registry:
     def install_factory(self, source: Path) -> str:
         """Publish the release that everything falls back to; it is GOOD and current at once.
 
-        A deliberate act of a person: only an operator's signature is accepted.
+        A deliberate act of a person: only an operator's signature is accepted, of any age.
         """
         manifest, role = read_manifest(source, self._keyring)
         if role != "operator":
             raise BundleRejectedError(manifest.label, "signer", role, "operator")
-        label = self.publish(source)
+        label = self._take_in(source, manifest)
         with self._locked() as releases:
             slots = {"current": label, "previous": releases.current, "factory": label}
             self._record_state(label, State.GOOD, slots=slots, reason="")
@@ -115,7 +124,7 @@ class Registry:
             index = ROAD.index(state) if state in ROAD else 0
             if index < 1:
                 raise InputError(f"{label}: {state} cannot be advanced to. Use publish or reject.")
-            self._require_state(releases, label, ROAD[index - 1])
+            releases.require_state(label, ROAD[index - 1])
             if state is State.GOOD and label != releases.current:
                 raise SwapRefusedError(
                     f"{label}: is not current, must be current to become GOOD. Activate it first."
@@ -130,15 +139,15 @@ class Registry:
                     f"{label}: is in a slot, must be a candidate. "
                     f"Use: robot-agent weights roll-back"
                 )
-            self._require_state(releases, label, *ROAD[:-1])
+            releases.require_state(label, *ROAD[:-1])
             self._record_state(label, State.REJECTED, reason=reason)
 
     def activate(self, label: str, reason: str = "") -> None:
         """Make a release current: a SHADOW one enters PROBATION, a GOOD one stays GOOD.
 
         Raises:
-            SwapRefusedError: Its state is another, its version is below the floor, or the current
-                release is itself in probation. Nothing changes.
+            SwapRefusedError: Wrong state, version below the floor, expired, or the current release
+                is itself in probation. Nothing changes.
         """
         with self._locked() as releases:
             if releases.states.get(releases.current) is State.PROBATION:
@@ -146,12 +155,10 @@ class Registry:
                     f"{label}: {releases.current} is in PROBATION, must be GOOD or rolled back "
                     f"first. The active weights keep running."
                 )
-            state = self._require_state(releases, label, State.SHADOW, State.GOOD)
-            if releases.versions[label] < releases.min_version:
-                raise SwapRefusedError(
-                    f"{label}: version {releases.versions[label]}, must be at least "
-                    f"{releases.min_version}. Only roll-back goes to an older release."
-                )
+            state = releases.require_state(label, State.SHADOW, State.GOOD)
+            lineage.require_floor(label, releases)
+            if state is State.SHADOW:
+                lineage.require_not_expired(label, releases, self._config.max_age_days)
             slots = {**releases.slots(), "current": label, "previous": releases.current}
             if state is State.SHADOW:
                 self._record_state(label, State.PROBATION, slots=slots, reason=reason)
@@ -159,6 +166,11 @@ class Registry:
                 self._journal.append(
                     {"kind": "slots", "slots": slots, "reason": f"activate {label}"}
                 )
+
+    def trust_clock(self, reason: str) -> None:
+        """Let the machine's clock count again after it ran ahead: a deliberate act of a person."""
+        with self._locked():
+            self._journal.append({"kind": "clock", "reason": reason})
 
     def note(self, label: str, what: str, values: Mapping[str, Any]) -> None:
         """Keep evidence about a release in the journal; no state changes."""
@@ -232,11 +244,7 @@ class Registry:
     def collect_garbage(self) -> Sequence[str]:
         """Delete rejected and long past releases; never a slot or a candidate. Return labels."""
         with self._locked() as releases:
-            good = [n for n, state in releases.states.items() if state is State.GOOD]
-            kept = set(good[len(good) - self._config.keep :]) if self._config.keep else set()
-            done = (State.GOOD, State.REJECTED)
-            kept |= releases.pinned
-            past = [n for n, state in releases.states.items() if state in done and n not in kept]
+            past = releases.past(self._config.keep)
             removed = [label for label in past if self._depot.remove(label)]
             self._depot.sweep()
         return removed
@@ -258,18 +266,10 @@ class Registry:
         record: dict[str, Any] = {"kind": "state", "label": label, "state": state.value}
         if manifest is not None:
             record |= {"version": manifest.version, "hash": manifest.hash}
+            record["created"] = manifest.created
         if slots is not None:
             record["slots"] = dict(slots)
         self._journal.append({**record, "reason": reason})
-
-    def _require_state(self, releases: Releases, label: str, *wanted: State) -> State:
-        state = releases.states.get(label)
-        if state is None or state not in wanted:
-            raise SwapRefusedError(
-                f"{label}: is {state or 'unknown'}, must be {' or '.join(wanted)}. "
-                f"List the releases with: robot-agent weights list"
-            )
-        return state
 
     def _roll_back(self, releases: Releases, reason: str, to: State = State.REJECTED) -> str:
         left = releases.current

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from robot_agent.core.errors import SwapRefusedError
+
 
 class State(StrEnum):
     """How far a release has been proved."""
@@ -68,6 +70,10 @@ class Releases:
     factory: str = ""
     min_version: int = 0
     """Version of the newest release that became GOOD; older ones never come back by themselves."""
+    created: dict[str, str] = field(default_factory=dict)
+    """When each release was signed (UTC), by the signer's clock."""
+    latest_at: str = ""
+    """The latest time that this registry has seen (UTC): its clock never goes back behind it."""
     newest_at: str = ""
     """Wall-clock time at which the newest release came, UTC; a registry that is kept from news
     shows it here."""
@@ -88,6 +94,23 @@ class Releases:
         """Return the labels in the slots by name."""
         return {"current": self.current, "previous": self.previous, "factory": self.factory}
 
+    def require_state(self, label: str, *wanted: State) -> State:
+        """Return the state of a release; SwapRefusedError unless it is one of `wanted`."""
+        state = self.states.get(label)
+        if state is None or state not in wanted:
+            raise SwapRefusedError(
+                f"{label}: is {state or 'unknown'}, must be {' or '.join(wanted)}. "
+                f"List the releases with: robot-agent weights list"
+            )
+        return state
+
+    def past(self, keep: int) -> list[str]:
+        """Return what may be deleted: rejected, or GOOD but in no slot and not the last `keep`."""
+        good = [name for name, state in self.states.items() if state is State.GOOD]
+        kept = self.pinned | set(good[len(good) - keep :] if keep else ())
+        done = (State.GOOD, State.REJECTED)
+        return [n for n, state in self.states.items() if state in done and n not in kept]
+
     def describe(self) -> list[ReleaseInfo]:
         """Return every release ever published, oldest first."""
         slots = self.slots()
@@ -104,7 +127,8 @@ class Releases:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Apply one record."""
-        kind, label = record["kind"], str(record.get("label", ""))
+        kind, label, at = record["kind"], str(record.get("label", "")), str(record.get("at", ""))
+        self.latest_at = at if kind == "clock" else max(self.latest_at, at)
         if label:
             self._remember(label, record)
         if kind == "state":
@@ -133,6 +157,8 @@ class Releases:
         if "version" in record:
             self.versions[label], self.hashes[label] = record["version"], record["hash"]
             self.newest_at = str(record.get("at", ""))
+            # Journals used not to hold it; such releases were not older when they came.
+            self.created[label] = str(record.get("created", self.newest_at))
         if record.get("reason"):
             self.reasons[label] = record["reason"]
         if "slots" in record:

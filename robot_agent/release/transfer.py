@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from robot_agent.core.errors import BundleRejectedError, InputError
-from robot_agent.release.bundle_reader import BundleLimits, read_manifest
+from robot_agent.release.adapter import ADAPTER_NAME, apply_adapter, read_adapter, write_adapter
+from robot_agent.release.bundle_reader import BundleLimits, named, read_manifest
 from robot_agent.release.delta import (
     DELTA_NAME,
     apply_delta,
@@ -29,22 +30,32 @@ from robot_agent.release.manifest import (
 )
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import Keyring
-from robot_agent.store.durable import make_folder, storage_errors, sync_folder
+from robot_agent.release.tensors import Tensors
+from robot_agent.store.durable import make_folder, storage_errors, sync_folder, write_durably
 
 _STAGING = ".tmp-import-"
+_CHANGES = (DELTA_NAME, ADAPTER_NAME)
+"""What stands for the weights where a base is named."""
 _DELTA_OVERHEAD = 1 << 16
 """Bytes by which a delta of weights that have nothing in common may exceed them."""
 
 
-def export_release(registry: Registry, label: str, target: Path, base: str = "") -> int:
+def export_release(
+    registry: Registry,
+    label: str,
+    target: Path,
+    base: str = "",
+    adapter: tuple[Tensors, float] | None = None,
+) -> int:
     """Write a release as one file, a plain tar; return its bytes.
 
     With the label of a `base`, the weights travel as a delta that only a registry with this base
-    can read. The file appears by one atomic rename.
+    can read; with matrices and alpha too, as an adapter. The file appears by one atomic rename.
 
     Raises:
         BundleRejectedError: The release, or the base, is damaged here.
-        InputError: `target` exists, or the base has another layout.
+        InputError: `target` exists, the base has another layout, or the adapter gives other
+            weights.
         StorageError: The disk refused.
     """
     with storage_errors("exporting a release", target):
@@ -58,7 +69,9 @@ def export_release(registry: Registry, label: str, target: Path, base: str = "")
         try:
             with staging.open("wb") as file, tarfile.open(fileobj=file, mode="w:") as archive:
                 for name in (MANIFEST_NAME, SIGNATURE_NAME, *sorted(manifest.files)):
-                    if name == POLICY_NAME and base:
+                    if name == POLICY_NAME and base and adapter is not None:
+                        _add_adapter(archive, registry, label, base, adapter)
+                    elif name == POLICY_NAME and base:
                         _add_delta(archive, registry, label, base)
                     else:
                         with (folder / name).open("rb") as content:
@@ -89,12 +102,14 @@ def import_release(
     if source.is_dir():
         return install(source)
     staging = registry.folder / f"{_STAGING}{secrets.token_hex(3)}"
-    with storage_errors("importing a release", source):
+    with storage_errors("importing a release", source), named(source.name):
         staging.mkdir(parents=True)
         try:
             manifest = _unpack(source, staging, keyring)
             if (staging / DELTA_NAME).exists():
                 _rebuild(registry, staging, manifest)
+            elif (staging / ADAPTER_NAME).exists():
+                _merge(registry, staging, manifest)
             return install(staging)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -111,6 +126,21 @@ def _add_delta(archive: tarfile.TarFile, registry: Registry, label: str, base: s
         delta = io.BytesIO()
         write_delta(old, new, delta, base_hash=base_hash, word=word)
         _add(archive, DELTA_NAME, delta)
+
+
+def _add_adapter(
+    archive: tarfile.TarFile,
+    registry: Registry,
+    label: str,
+    base: str,
+    adapter: tuple[Tensors, float],
+) -> None:
+    old, new = registry.load(base), registry.load(label)
+    matrices, alpha = adapter
+    content = write_adapter(
+        old.policy_bytes, new.policy_bytes, matrices, base_hash=old.manifest.hash, alpha=alpha
+    )
+    _add(archive, ADAPTER_NAME, io.BytesIO(content))
 
 
 def _add(archive: tarfile.TarFile, name: str, content: BinaryIO) -> None:
@@ -144,17 +174,17 @@ def _unpack(source: Path, staging: Path, keyring: Keyring) -> Manifest:
                 manifest, _ = read_manifest(staging, keyring)
     if manifest is None:
         raise BundleRejectedError(source.name, "archive", "without a manifest", "an export")
-    present = {path.name.replace(DELTA_NAME, POLICY_NAME) for path in staging.iterdir()}
+    present = {POLICY_NAME if path.name in _CHANGES else path.name for path in staging.iterdir()}
     if missing := sorted(set(manifest.files) - present):
         raise BundleRejectedError(source.name, "file set", f"without {missing}", "complete")
     return manifest
 
 
 def _limit(source: Path, name: str, manifest: Manifest) -> int:
-    record = manifest.files.get(POLICY_NAME if name == DELTA_NAME else name)
+    record = manifest.files.get(POLICY_NAME if name in _CHANGES else name)
     if record is None:
         raise BundleRejectedError(source.name, "archive", name, sorted(manifest.files))
-    if name == DELTA_NAME:
+    if name in _CHANGES:
         return record.size + record.size // 1000 + _DELTA_OVERHEAD
     return min(record.size, BundleLimits().max_bytes(name))
 
@@ -180,13 +210,9 @@ def _members(source: Path) -> Iterator[Iterator[tuple[tarfile.TarInfo, BinaryIO]
 
 def _rebuild(registry: Registry, staging: Path, manifest: Manifest) -> None:
     """Replace the delta in `staging` by the weights that it leads to."""
-    hashes = registry.releases().hashes
     with (staging / DELTA_NAME).open("rb") as delta:
         header = read_header(delta, manifest.label)
-        base = next((label for label, found in hashes.items() if found == header.base), "")
-        if not base or not registry.path(base).is_dir():
-            limit = f"a release that is here: {', '.join(hashes) or 'none'}"
-            raise BundleRejectedError(manifest.label, f"{DELTA_NAME} base", header.base, limit)
+        base = _base(registry, header.base, manifest.label, DELTA_NAME)
         delta.seek(0)
         wanted = manifest.files[POLICY_NAME]
         with (
@@ -195,3 +221,24 @@ def _rebuild(registry: Registry, staging: Path, manifest: Manifest) -> None:
         ):
             apply_delta(old, delta, target, wanted, manifest.label)
     (staging / DELTA_NAME).unlink()
+
+
+def _merge(registry: Registry, staging: Path, manifest: Manifest) -> None:
+    """Replace the adapter in `staging` by the weights that it leads to."""
+    content = (staging / ADAPTER_NAME).read_bytes()
+    header, _ = read_adapter(content, manifest.label)
+    base = registry.load(_base(registry, header.base, manifest.label, ADAPTER_NAME))
+    wanted = manifest.files[POLICY_NAME]
+    whole = apply_adapter(base.policy_bytes, content, wanted, manifest.label)
+    write_durably(staging / POLICY_NAME, whole)
+    (staging / ADAPTER_NAME).unlink()
+
+
+def _base(registry: Registry, manifest_hash: str, bundle: str, file: str) -> str:
+    """Return the label of the base that a file names; BundleRejectedError when it is not here."""
+    hashes = registry.releases().hashes
+    base = next((label for label, found in hashes.items() if found == manifest_hash), "")
+    if not base or not registry.path(base).is_dir():
+        limit = f"a release that is here: {', '.join(hashes) or 'none'}"
+        raise BundleRejectedError(bundle, f"{file} base", manifest_hash, limit)
+    return base

@@ -263,7 +263,7 @@ class ArmGuardNode(LifecycleNode):
 
     def _on_tick(self, now_ns: int, state: PureState, inputs: GuardInputs) -> None:
         """Keep the latch on disk and publish the state when it changed or is due."""
-        key = (state.mode, state.latched, state.hold_causes, state.controller)
+        key = (state.mode, state.latched, state.hold_causes, state.controller, state.notes)
         if self._published[1:2] != (state.latched,):
             latch.save(self._latch_path, state.latched)
         is_due = now_ns - self._published_ns >= 1e9 / self._config.state_hz

@@ -26,6 +26,8 @@ Road = Literal["none", "slot", "in_place", "lerobot_style"]
 """How new weights come: not at all, ours, ours but copied over those in use, LeRobot's way."""
 _TAGS = (1, 2)
 _PATIENCE_S = 60.0
+_ROLL_BACKS = 10
+"""Returns to the previous weights, from memory, at the end of a run."""
 
 
 class TaggedPolicy:
@@ -74,6 +76,8 @@ class _Loop:
         self._late_ns: list[int] = []
         self._swap_ns: list[int] = []
         self._work_ns: list[int] = []
+        self._back_ns: list[int] = []
+        self._taken_ns = self._swap_ns
         self._seen_ns = 0
         self._wanted_tag = _TAGS[0]
         self._acted = threading.Event()
@@ -117,7 +121,7 @@ class _Loop:
             )
         )
         if not self._acted.is_set() and chunk.weights_version == str(self._wanted_tag):
-            self._swap_ns.append(self._clock.now_ns() - self._seen_ns)
+            self._taken_ns.append(self._clock.now_ns() - self._seen_ns)
             self._acted.set()
 
     def _load_streamed(self) -> None:
@@ -140,12 +144,13 @@ class _Loop:
                 if self._is_done.wait(0.002):
                     return
             self._bring_one(_TAGS[(index + 1) % 2])
+        for _ in range(_ROLL_BACKS if self._road == "slot" and swaps else 0):
+            self._go_back()
         self._all_brought.set()
 
     def _bring_one(self, tag: int) -> None:
         """From the moment a new version is seen to the first action of it."""
-        self._wanted_tag, self._seen_ns = tag, self._clock.now_ns()
-        self._acted.clear()
+        self._begin(tag, self._swap_ns)
         if self._stream is not None:
             content = self._stream.fetch(tag)
             self._streamed.put((tag, content, self._clock.now_ns() - self._seen_ns))
@@ -156,6 +161,24 @@ class _Loop:
                 self._slot.offer(TaggedPolicy(tag, tensors))
             else:
                 self._overwrite(tag, tensors)
+        self._await(tag)
+
+    def _go_back(self) -> None:
+        """Roll back to the previous weights, then offer again those that were left."""
+        left = self._slot.active
+        tag = int(self._slot.status().previous)
+        self._begin(tag, self._back_ns)
+        self._slot.roll_back()
+        self._await(tag)
+        self._begin(int(left.version), [])
+        self._slot.offer(left)
+        self._await(int(left.version))
+
+    def _begin(self, tag: int, into: list[int]) -> None:
+        self._wanted_tag, self._seen_ns, self._taken_ns = tag, self._clock.now_ns(), into
+        self._acted.clear()
+
+    def _await(self, tag: int) -> None:
         if not self._acted.wait(_PATIENCE_S):
             raise TimeoutError(f"no action of version {tag} within {_PATIENCE_S:g} s")
 
@@ -167,7 +190,7 @@ class _Loop:
             old[:] = new
 
     def run(self) -> dict[str, Any]:
-        """Run both and return the counts of this side."""
+        """Run both; return how late each tick was, and how long each swap took."""
         period_ns = round(1e9 / self._settings["rate_hz"])
         errors: list[BaseException] = []
         ticker = Ticker(
@@ -189,7 +212,16 @@ class _Loop:
                 road.close()
         if errors:
             raise errors[0]
-        return self._results(period_ns, ticker.skipped)
+        return {
+            "late_ns": self._late_ns,
+            "skipped": ticker.skipped,
+            "swaps": len(self._swap_ns),
+            "swap_ns": self._swap_ns,
+            "work_ns": self._work_ns,
+            "back_ns": self._back_ns,
+            "nice": self._nice,
+            "fifo": self._is_fifo,
+        }
 
     def _guarded(self, errors: list[BaseException]) -> None:
         try:
@@ -197,25 +229,6 @@ class _Loop:
         except Exception as error:  # noqa: BLE001 - reported by the main thread
             errors.append(error)
             self._is_done.set()
-
-    def _results(self, period_ns: int, skipped: int) -> dict[str, Any]:
-        late_ms = np.array(self._late_ns) * 1e-6
-        p50, p99, p999 = (float(p) for p in np.percentile(late_ms, [50, 99, 99.9]))
-        return {
-            "swaps": len(self._swap_ns),
-            "ticks": len(late_ms),
-            "missed": int((late_ms * 1e6 >= period_ns).sum()) + skipped,
-            "late_ms": {"p50": p50, "p99": p99, "p999": p999, "max": float(late_ms.max())},
-            "seen_to_active_ms": _percentiles(self._swap_ns),
-            "work_ms": _percentiles(self._work_ns),
-            "nice": self._nice,
-            "fifo": self._is_fifo,
-        }
-
-
-def _percentiles(times_ns: list[int]) -> dict[str, float]:
-    times_ms = np.array(times_ns or [0]) * 1e-6
-    return {f"p{p}": float(np.percentile(times_ms, p)) for p in (50, 99)}
 
 
 def _main(folder: Path, shared: Path, settings: dict[str, Any]) -> None:

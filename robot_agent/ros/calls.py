@@ -29,13 +29,14 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
-DEACTIVATE = Transition.TRANSITION_DEACTIVATE
+DEACTIVATE, CLEAN_UP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
 ACTIVE = State.PRIMARY_STATE_ACTIVE
 _STARTS = {
     CONFIGURE: ("configure", UNCONFIGURED, "unconfigured"),
     ACTIVATE: ("activate", INACTIVE, "inactive"),
     DEACTIVATE: ("deactivate", ACTIVE, "active"),
+    CLEAN_UP: ("clean up", INACTIVE, "inactive"),
 }
 """Transition to its name and to the only state from which it is allowed."""
 _SERVICES = {

@@ -46,6 +46,10 @@ class AgentOptions:
     """One of CAMERAS; on a robot."""
     camera_topic: str = ""
     """Where the pictures of `camera: topic` are."""
+    streams: bool = False
+    """Whether episodes also keep every picture and joint reading between their steps."""
+    store_budget_gb: float = 0.0
+    """No new episode begins when the store holds more [GB]; 0 sets no limit."""
     teleop: str = ""
     """Operator's device to start too; empty for none."""
     params_file: str = ""
@@ -164,6 +168,8 @@ def _recorder_parameters(options: AgentOptions) -> dict[str, Any]:
         "calibration": SIMULATED if options.is_simulated else str(options.calibration),
         "robot": options.namespace,
         "camera_serial": options.camera_serial,
+        "streams": options.streams,
+        "budget_gb": options.store_budget_gb,
     }
 
 

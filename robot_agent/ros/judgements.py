@@ -27,5 +27,7 @@ class Judgements:
         self._since_ns = self._now_ns()
 
     def _on(self, message: Any) -> None:
-        if str(message.event) in JUDGEMENTS and int(message.stamp_ns) > self._since_ns:
+        stamp_ns = int(message.stamp_ns)
+        is_of_this_episode = stamp_ns == 0 or stamp_ns > self._since_ns  # 0: when it is heard
+        if str(message.event) in JUDGEMENTS and is_of_this_episode:
             self.event, self.source = str(message.event), str(message.source)

@@ -13,8 +13,6 @@ from robot_agent.ros import topics
 from robot_agent.ros.client import AgentClient
 
 _RATE_S = 2.0
-_JUDGEMENT_S = 0.3
-"""How long a judgement is repeated, as devices do: one message may be lost."""
 
 
 class OperatorLink:
@@ -26,10 +24,11 @@ class OperatorLink:
         self._watch = Stopwatch()
         self._pictures: deque[float] = deque(maxlen=512)
         self._seen: dict[str, tuple[int, float]] = {}
-        self._judgement, self._judged_s = "", -1.0
         node = client.node
         self._stop = node.create_publisher(Empty, topics.GUARD_STOP, topics.JOINTS)
-        self._say = node.create_publisher(OperatorCommand, topics.OPERATOR, topics.COMMAND)
+        self._say = node.create_publisher(
+            OperatorCommand, topics.OPERATOR_EVENT, topics.LASTING_EVENTS
+        )
         node.create_subscription(CameraInfo, topics.CAMERA_INFO, self._on_picture, topics.SENSOR)
 
     def _on_picture(self, _message: Any) -> None:
@@ -75,18 +74,10 @@ class OperatorLink:
         self._stop.publish(Empty())
 
     def judge(self, event: str) -> None:
-        """Say success, failure, discard or re_record of the running episode, to the policy."""
-        self._judgement, self._judged_s = event, self._watch.seconds()
-        self._publish(event)
+        """Say success, failure, discard or re_record of the running episode, to the policy.
 
-    def repeat(self) -> None:
-        """Say a judgement again for a moment, then that there is none."""
-        if not self._judgement:
-            return
-        is_over = self._watch.seconds() - self._judged_s > _JUDGEMENT_S
-        self._publish("" if is_over else self._judgement)
-        self._judgement = "" if is_over else self._judgement
-
-    def _publish(self, event: str) -> None:
-        """Say it with the deadman at rest: a judgement moves nothing."""
-        self._say.publish(OperatorCommand(source=self._source, gripper=float("nan"), event=event))
+        Without a stamp, as this side does not know the factor of simulated time: it counts for
+        the episode that runs when it is heard.
+        """
+        said = OperatorCommand(source=self._source, gripper=float("nan"), event=event)
+        self._say.publish(said)

@@ -10,9 +10,10 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from robot_agent_interfaces.action import RunTask
 from robot_agent_interfaces.msg import ActionProposal, GuardState, PolicyStatus
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 
-from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import InputError, RobotAgentError
 from robot_agent.core.policy_needs import RobotOffer, require_fit
@@ -23,6 +24,7 @@ from robot_agent.release.road import Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from robot_agent.ros.inference_thread import PatienceConfig
 from robot_agent.ros.judgements import Judgements
 from robot_agent.ros.policy_config import PolicyConfig
 from robot_agent.ros.policy_message import policy_message
@@ -69,10 +71,12 @@ class PolicyNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, "policy", self._report)
 
     def _listen(self) -> None:
+        self._operated = self._operated_seen = 0  # states of the guard in which an operator acts
         self._judgements = Judgements(self, self._time.now_ns)
         self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
+        self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, topics.COMMAND)
 
     # --- lifecycle -------------------------------------------------------------------------------
 
@@ -96,7 +100,8 @@ class PolicyNode(LifecycleNode):
             self._time,
             RunnerConfig(
                 max_image_age_s=self._config.max_image_age_s,
-                max_inference_s=self._config.max_inference_s,
+                patience=PatienceConfig(max_inference_s=self._config.max_inference_s),
+                execution=self._config.executing(),
             ),
             send=self._propose,
             heartbeat=self._publish_status,
@@ -171,6 +176,14 @@ class PolicyNode(LifecycleNode):
         if self._weights is not None:
             self._weights.hear_guard(message)  # before the episode sees it and ends
         self._guard = message
+        self._operated += message.controller == "operator"
+
+    def _on_instruction(self, message: Any) -> None:
+        try:
+            if self._runner is not None:
+                self._runner.instruct(message.data)
+        except InputError as error:
+            self.get_logger().error(str(error))
 
     # --- run_task --------------------------------------------------------------------------------
 
@@ -226,8 +239,10 @@ class PolicyNode(LifecycleNode):
         return bool(goal.is_cancel_requested or not self._is_active or self._judgements.event)
 
     def _is_operated(self) -> bool:
-        guard = self._guard
-        return guard is not None and guard.controller == "operator"
+        """Return whether an operator acts, or has acted since this was last asked."""
+        guard, operated = self._guard, self._operated
+        has_acted, self._operated_seen = operated != self._operated_seen, operated
+        return has_acted or (guard is not None and guard.controller == "operator")
 
     def _why_not(self) -> str:
         """Return why the arm cannot be moved, or an empty text."""
@@ -266,6 +281,8 @@ class PolicyNode(LifecycleNode):
             "active": runner.slot.status().active,
             "chunks": runner.status.chunks,
             "starved_ticks": runner.status.starved_ticks,
+            "dropped_actions": runner.status.dropped_actions,
+            "execution": self._config.execution,
             "late_steps": runner.status.late_steps,
             "inference_ms": runner.status.inference_ms,
             "dropped_pairs": self._pairing.dropped,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from robot_agent.act.execution import MODES, ExecutionConfig
 from robot_agent.core.config import load_config
 from robot_agent.release.road import SIMULATED, PromotionConfig
 from robot_agent.ros import params
@@ -18,6 +19,11 @@ class PolicyConfig:
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
     max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
+    execution: str = setting(
+        "synchronous", "How chunks are executed, see doc/policies.md.", choices=MODES
+    )
+    refill: int = setting(5, "Infer when fewer actions are left; not in synchronous.", 1, 100)
+    horizon: int = setting(0, "Actions of a chunk that are used at most; 0 uses all.", 0, 100)
     is_simulated: bool = setting(False, "Prove weights at the length that suits a simulated arm.")
     promotion_file: str = setting("", "YAML of PromotionConfig; empty keeps the coded values.")
     approved_by: str = setting("", "Who lets proven weights stay; empty asks a person each time.")
@@ -25,6 +31,10 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         params.check_ranges(self)
+
+    def executing(self) -> ExecutionConfig:
+        """Return how chunks are executed."""
+        return ExecutionConfig(mode=self.execution, refill=self.refill, horizon=self.horizon)
 
     def promotion(self) -> PromotionConfig:
         """Return what a candidate must show; ConfigError when the file is wrong."""

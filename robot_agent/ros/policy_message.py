@@ -17,7 +17,8 @@ def policy_message(now_ns: int, runner: PolicyRunner, progress: Progress) -> Any
     is_waiting = progress.stage in ("shadow", "armed")
     message.candidate_version = slot.candidate or (progress.version if is_waiting else "")
     message.chunk_id, message.chunks = status.chunk_id, status.chunks
-    message.starved_ticks, message.dropped_actions = status.starved_ticks, 0
+    message.starved_ticks = status.starved_ticks
+    message.dropped_actions = status.dropped_actions
     message.inference_ms, message.swaps = status.inference_ms, slot.swapped
     message.last_swap_ms = slot.last_swap_s * 1e3
     message.stage, message.stage_message = progress.stage.value, progress.words

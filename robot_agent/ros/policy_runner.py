@@ -2,32 +2,28 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future as WorkerFuture
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as WorkerTimeoutError
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from robot_agent.act.executor import HEARTBEAT_NS, PERIOD_NS, Numbering, StepExecutor
-from robot_agent.act.loop import EpisodeTask, run_episode
+from robot_agent.act.execution import ExecutionConfig
+from robot_agent.act.executor import PERIOD_NS, Numbering, StepExecutor
+from robot_agent.act.loop import run_episode
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.planner import EpisodeTask, Planner
 from robot_agent.act.policy_slot import PolicySlot
-from robot_agent.core.clock import Stopwatch
-from robot_agent.core.errors import ArmFaultError, StaleObservationError
-from robot_agent.core.protocols import Policy
+from robot_agent.core.errors import ArmFaultError, InputError, StaleObservationError
 from robot_agent.core.types import Chunk, Observation, Proposal
 from robot_agent.ros.clock import ScaledClock
+from robot_agent.ros.inference_thread import InferenceThread, PatienceConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerConfig:
-    """Waiting times of the episode thread."""
+    """Waiting times of the episode thread, and how it executes chunks."""
 
     max_image_age_s: float = 0.5
-    max_inference_s: float = 1.0
-    """While an inference takes no longer the loop counts as alive."""
-    max_hang_s: float = 10.0
-    """An inference that takes longer is given up, with its worker."""
+    patience: PatienceConfig = field(default_factory=PatienceConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
 
 @dataclass
@@ -38,6 +34,7 @@ class RunnerStatus:
     chunk_id: int = 0
     chunks: int = 0
     starved_ticks: int = 0
+    dropped_actions: int = 0
     inference_ms: float = 0.0
     message: str = ""
     late_steps: int = 0
@@ -52,6 +49,9 @@ class Witness(Protocol):
 
     def begin_episode(self, task: EpisodeTask) -> None:
         """Take note before the first boundary; may change which weights act."""
+
+    def instruct(self, instruction: str) -> None:
+        """Take note before the first inference that follows another instruction."""
 
     def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
         """Take note of an inference; must not wait."""
@@ -82,12 +82,23 @@ class PolicyRunner:
         self._send, self._heartbeat, self._why_not = send, heartbeat, why_not
         self.is_operated: Callable[[], bool] = lambda: False
         """Whether an operator has the arm: the policy then waits, and looks again afterwards."""
-        self._must_end: Callable[[], bool] = lambda: False
-        self._steps = StepExecutor(clock, self._dispatch, heartbeat)
-        self._numbering = Numbering(clock.now_ns())
-        self._worker = self._new_worker()
+        self._inference = InferenceThread(clock, config.patience, pairing.wake, self._heard)
+        self._steps = StepExecutor(clock, self._dispatch, self._beat, self._wait)
+        self._planner = self._make_planner()
         self._lock = threading.Lock()
-        self._begin_ns = 0
+        self._begin_ns, self._witnessed = 0, ""
+
+    def _make_planner(self) -> Planner:
+        return Planner(
+            self,
+            self.slot,
+            self._inference,
+            self._steps,
+            clock=self._clock,
+            numbering=Numbering(self._clock.now_ns()),
+            config=self._config.execution,
+            is_operated=self._has_operator,
+        )
 
     @property
     def is_running(self) -> bool:
@@ -103,6 +114,18 @@ class PolicyRunner:
             return True
         finally:
             self._lock.release()
+
+    def instruct(self, instruction: str) -> None:
+        """Change the instruction of the episode under way, from its next chunk on.
+
+        Raises:
+            InputError: The instruction is empty, or no episode runs.
+        """
+        if not self.is_running:
+            raise InputError(
+                f"instruction '{instruction}': no episode runs. Start one: robot-agent run"
+            )
+        self._planner.instruct(instruction)
 
     def run(
         self,
@@ -121,7 +144,10 @@ class PolicyRunner:
         steps, reason = [0], [""]
 
         def interrupted() -> bool:
-            reason[0] = reason[0] or ("cancelled" if is_cancelled() else self._trouble())
+            if not reason[0] and is_cancelled():
+                operated = self.is_operated()
+                reason[0] = "ended while the operator had control" if operated else "cancelled"
+            reason[0] = reason[0] or self._trouble()
             return bool(reason[0])
 
         def count(step: int, proposal: Proposal) -> None:
@@ -129,17 +155,8 @@ class PolicyRunner:
             on_step(step, proposal)
 
         try:
-            self._begin(task, interrupted)
-            run_episode(
-                self,
-                self.slot,
-                self._steps,
-                task,
-                numbering=self._numbering,
-                infer=self._infer,
-                is_cancelled=interrupted,
-                on_step=count,
-            )
+            self._begin(task)
+            run_episode(self._planner, self._steps, task, is_cancelled=interrupted, on_step=count)
         except (StaleObservationError, ArmFaultError) as error:
             reason[0] = str(error)
         finally:
@@ -149,40 +166,32 @@ class PolicyRunner:
             self._lock.release()
         return steps[0], reason[0]
 
-    def _begin(self, task: EpisodeTask, must_end: Callable[[], bool]) -> None:
+    def _begin(self, task: EpisodeTask) -> None:
         self.status.instruction, self._begin_ns = task.instruction, self._clock.now_ns()
-        self._must_end = must_end
+        self._witnessed = task.instruction
         self._witness.begin_episode(task)
         self._pairing.clear()  # what was seen before the episode does not count in it
 
     def close(self) -> None:
         """End the worker after the inference under way."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._inference.close()
 
-    def observe(self) -> Observation:
-        """Return the first observation taken when the arm had finished the chunk before."""
-        not_before_ns = max(self._steps.end_ns, self._begin_ns, self._wait_for_release())
-        deadline_ns = self._clock.now_ns() + round(self._config.max_image_age_s * 1e9)
-        while (now_ns := self._clock.now_ns()) < deadline_ns:
-            observation = self._pairing.newest(now_ns, not_before_ns)
-            if observation is not None:
-                return observation
-            self._heartbeat()
-            self._pairing.wait(self._clock.wall_seconds(HEARTBEAT_NS))
-        raise StaleObservationError(
-            "camera and joints", self._image_age_s(), self._config.max_image_age_s
-        )
+    def newest(self, not_before_ns: int) -> Observation | None:
+        """Return the newest observation that is not older, or None while there is none yet.
 
-    def _wait_for_release(self) -> int:
-        """Return when the operator let go, or 0; an observation from before then is stale."""
-        released_ns = 0
-        while self.is_operated():
-            if self._must_end():
-                raise ArmFaultError("ended while the operator had control")
-            self._heartbeat()
-            self._pairing.wait(self._clock.wall_seconds(HEARTBEAT_NS))
-            released_ns = self._clock.now_ns()
-        return released_ns
+        Raises:
+            StaleObservationError: There should have been one for as long as pictures may age.
+        """
+        now_ns = self._clock.now_ns()
+        observation = self._pairing.newest(now_ns, not_before_ns)
+        if observation is None and self._has_waited_since(not_before_ns, now_ns):
+            raise StaleObservationError(
+                "camera and joints", self._image_age_s(), self._config.max_image_age_s
+            )
+        return observation
+
+    def _has_waited_since(self, not_before_ns: int, now_ns: int) -> bool:
+        return now_ns - not_before_ns > self._config.max_image_age_s * 1e9
 
     def _image_age_s(self) -> float:
         return (self._clock.now_ns() - self._pairing.newest_stamp_ns()) * 1e-9
@@ -201,46 +210,40 @@ class PolicyRunner:
             return str(StaleObservationError("camera", age_s, self._config.max_image_age_s))
         return self._why_not()
 
-    def _infer(self, policy: Policy, observation: Observation) -> Chunk:
-        """Infer in the worker; show life while that takes no longer than it may."""
-        watch = Stopwatch()
-        begun_ns = self._clock.now_ns()
-        future: WorkerFuture[Chunk] = self._worker.submit(policy.act, observation)
-        while True:
-            try:
-                chunk = future.result(timeout=self._clock.wall_seconds(HEARTBEAT_NS))
-                break
-            except WorkerTimeoutError:
-                taken_s = (self._clock.now_ns() - begun_ns) * 1e-9
-            if taken_s < self._config.max_inference_s:
-                self._heartbeat()
-            elif taken_s > self._config.max_hang_s:
-                self.close()
-                self._worker = self._new_worker()
-                raise ArmFaultError(
-                    f"{policy.version}: inference took {taken_s:.1f} s, limit "
-                    f"{self._config.max_hang_s:.1f} s. Roll back the weights."
-                )
-        seconds = watch.seconds()
+    def _heard(self, observation: Observation, chunk: Chunk, seconds: float) -> None:
+        """Take note of an inference."""
+        if self._planner.asked != self._witnessed:
+            self._witnessed = self._planner.asked
+            self._witness.instruct(self._witnessed)
         self._witness.saw(observation, chunk, seconds)
         self.status.inference_ms = seconds * 1e3
         self.status.chunks += 1
-        return chunk
+
+    def _has_operator(self) -> bool:
+        return self.is_operated()
+
+    def _beat(self) -> None:
+        """Show life, unless the arm waits for an inference that takes longer than it may."""
+        status, planner = self.status, self._planner
+        status.starved_ticks, status.dropped_actions = self._steps.starved_ticks, planner.dropped
+        if self.is_running:
+            status.instruction = planner.instruction
+        status.message = planner.refusal or status.message
+        if not (self._steps.is_holding and self._inference.is_overdue):
+            self._heartbeat()
+
+    def _wait(self, until_ns: int) -> None:
+        """Return at `until_ns`, or when there is a chunk or something new to see."""
+        is_first = True
+        while (left_ns := until_ns - self._clock.now_ns()) > 0:
+            if not is_first and not self._inference.is_thinking:
+                return
+            self._pairing.wait(self._clock.wall_seconds(left_ns))
+            is_first = False
 
     def _dispatch(self, proposal: Proposal) -> None:
-        """Send one proposal; count the periods since the last one that had nothing to send."""
+        """Send one proposal at the speed that its weights may have."""
         self.status.chunk_id = proposal.chunk_id
-        if proposal.index == 0 and self._steps.late_ns:
-            begin_ns = proposal.deadline_ns - PERIOD_NS
-            gap_ns = begin_ns - max(self._last_end_ns, self._begin_ns)
-            self.status.starved_ticks += max(gap_ns, 0) // PERIOD_NS
-        self._last_end_ns = proposal.deadline_ns
         self.status.late_steps += sum(late > PERIOD_NS // 10 for late in self._steps.late_ns)
         self._steps.late_ns.clear()
         self._send(replace(proposal, speed=self._witness.speed))
-
-    _last_end_ns = 0
-
-    @staticmethod
-    def _new_worker() -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")

@@ -1,6 +1,7 @@
 """Starts and ends a node: one executor, one thread for callbacks, and work beside it."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None, *, nice
     those of the middleware and those that only hold the interpreter's lock while it waits.
     """
     environment.prepare()
+    log_to_stderr()
     if nice:
         realtime.enter(nice)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -70,6 +72,16 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None, *, nice
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def log_to_stderr() -> None:
+    """Let what the packages below say be read in the node's log, beside ROS's own lines."""
+    logger = logging.getLogger("robot_agent")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("[%(levelname)s] [%(name)s]: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _spin_once(executor: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
-from robot_agent_interfaces.msg import GuardState
+from robot_agent_interfaces.msg import GuardState, PolicyStatus
 from robot_agent_interfaces.srv import CaptureScene, EndEpisode, StartEpisode
 from sensor_msgs.msg import Image, JointState
 
@@ -67,21 +67,10 @@ class RecorderNode(Node):
         self._config = params.declare(self, RecorderConfig)
         self._time = ScaledClock(self._config.time_factor)
         self._pairing = ObservationPairing(PairingConfig(kept_pictures=_KEPT_PICTURES))
-        store = EpisodeStore(
-            Path(self._config.store),
-            RecordingConfig(
-                min_free_gb=self._config.min_free_gb, budget_gb=self._config.budget_gb
-            ),
-        )
+        store = self._open_store()
         self._recorder = StepRecorder(store, self._pairing)
         self._instructions = {store.describe(name).instruction for name in store.list()}
-        self._ears = Ears(self)
-        for kind, name, take, qos, is_raw in (
-            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
-            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
-            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
-        ):
-            self._ears.hear(kind, name, take, qos, raw=is_raw)
+        self._ears = self._listen()
         group = ReentrantCallbackGroup()
         self.create_service(StartEpisode, topics.EPISODE_START, self._on_start)
         self.create_service(EndEpisode, topics.EPISODE_END, self._on_end, callback_group=group)
@@ -89,6 +78,24 @@ class RecorderNode(Node):
         self.create_timer(0.1, self._on_timer)
         self._diagnostics = Diagnostics(self, "recorder", self._report)
         self._ears.start()
+
+    def _open_store(self) -> EpisodeStore:
+        config = self._config
+        return EpisodeStore(
+            Path(config.store),
+            RecordingConfig(min_free_gb=config.min_free_gb, budget_gb=config.budget_gb),
+        )
+
+    def _listen(self) -> Ears:
+        ears = Ears(self)
+        for kind, name, take, qos, is_raw in (
+            (Image, topics.CAMERA_IMAGE, self._on_image, topics.EVERY_PICTURE, True),
+            (JointState, topics.JOINT_STATES, self._on_joints, topics.EVENTS, True),
+            (PolicyStatus, topics.POLICY_STATUS, self._on_policy, topics.STATUS, False),
+            (GuardState, topics.GUARD_STATE, self._on_guard, topics.EVERY_STATE, False),
+        ):
+            ears.hear(kind, name, take, qos, raw=is_raw)
+        return ears
 
     def close(self) -> None:
         """Forget an open episode."""
@@ -134,6 +141,9 @@ class RecorderNode(Node):
             changes=tuple(message.changes),
         )
         self._recorder.on_guard(int(message.accepted), accepted)
+
+    def _on_policy(self, message: Any) -> None:
+        self._recorder.hear_instruction(str(message.instruction))
 
     # --- services --------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from robot_agent.act.loop import EpisodeTask
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Chunk, Observation
@@ -58,6 +58,12 @@ class ShadowThread:
         self._promotion.begin_episode()
         self._task = task
         self._episode += 1
+
+    def instruct(self, instruction: str) -> None:
+        """Let the candidate follow another instruction too, from the next sight on."""
+        if self._task is not None:
+            self._task = replace(self._task, instruction=instruction)
+            self._episode += 1
 
     def end_episode(self) -> None:
         """Note that nothing is proposed any more."""

@@ -43,7 +43,7 @@ class StepRecorder:
         self._pending: deque[Accepted] = deque()
         self._last_ns = 0
         self._final: Observation | None = None
-        self._num_accepted = -1
+        self._num_accepted, self._instruction = -1, ""
         self.problem = ""
         """Why the open episode stopped growing, or an empty text."""
 
@@ -75,6 +75,7 @@ class StepRecorder:
                     config={} if calibration is None else {"calibration": calibration.to_json()},
                 )
             )
+            self._instruction = instruction
             self._pending.clear()
             self._final, self.problem, self._last_ns = None, "", 0
             return self._writer.episode_id
@@ -91,6 +92,12 @@ class StepRecorder:
                 return
             self._pending.append(accepted)
             self._last_ns, self._final = accepted.stamp_ns, None
+
+    def hear_instruction(self, instruction: str) -> None:
+        """Hear what the policy is told to do: what follows another instruction is left out."""
+        with self._lock:
+            if self._writer is not None and instruction not in ("", self._instruction):
+                self.problem = self.problem or f"the instruction changed to '{instruction}'"
 
     def add_stream_image(self, image_hwc: ImageArray, stamp_ns: int) -> None:
         """Keep a picture between the steps, while an episode is open; encoded outside the lock."""

@@ -49,6 +49,10 @@ class SimRobot:
         )
         return np.array(self.guard.state.sent)
 
+    def hold(self) -> None:
+        """Let 200 ms pass in which nothing is proposed."""
+        self._now_ns = self.guard.hold(self._now_ns, self._move)
+
     def correct(self, action: FloatArray) -> FloatArray:
         """Run one 5 Hz action of an operator through the guard; return what was sent (7,)."""
         self._now_ns = self.guard.correct(action, self._now_ns, self._move)

@@ -168,13 +168,13 @@ def check_calibration(info: EpisodeInfo, wanted: str = "") -> list[Finding]:
         info: What `episode.json` says.
         wanted: Hash of the calibration it must have been recorded with; empty accepts any whole.
     """
-    seal = info.config.get("calibration")
-    if seal is None and not info.calibration_hash:
+    has, seal = info.calibration_hash, info.config.get("calibration")
+    if seal is None and not has:
         return [Finding("no_calibration", "names none, one is wanted")] if wanted else []
-    kinds = seal.get("kinds") if isinstance(seal, Mapping) else None
+    carried = seal if isinstance(seal, Mapping) else {}
+    kinds, short = carried.get("kinds"), has[:12]
     own = hashlib.sha256(canonical_json(kinds)).hexdigest() if kinds else ""
-    has, short = info.calibration_hash, info.calibration_hash[:12]
-    if own != has or seal.get("hash") != has:
+    if own != has or carried.get("hash") != has:
         text = f"hash is {short}, the calibration it carries has {own[:12] or 'none'}"
         return [Finding("wrong_calibration", text)]
     if wanted and has != wanted:

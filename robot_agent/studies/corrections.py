@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ from robot_agent.learn.scene_world import SceneWorldConfig
 from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.operator import OperatorConfig, ScriptedOperator
 from robot_agent.sim.tasks import TABLE
 from robot_agent.store.durable import replace_file
 from robot_agent.store.episode_store import EpisodeStore
 
-Say = Callable[[str], None]
+Say = Callable[[int, str], None]
+"""Called with the adaptations that are finished and a few words."""
+_Tell = Callable[[str], None]
 WITHOUT, BEFORE = "without", "before"
 ARMS: Mapping[str, CorrectionConfig] = {
     WITHOUT: CorrectionConfig(),
@@ -51,13 +55,13 @@ ARMS: Mapping[str, CorrectionConfig] = {
 
 
 def _short_adaptation() -> ImproveConfig:
-    fit = FitConfig(steps=80, learning_rate=5e-4, warmup_steps=10)
+    fit = FitConfig(steps=50, learning_rate=5e-4, warmup_steps=10)
     training = WorldTrainingConfig(fit=fit, frames=50, unroll=(5,), stages=(1.0,))
     return ImproveConfig(
         rounds=1,
         final_episodes=0,
         world=SceneWorldConfig(training=training),
-        practice=PracticeConfig(iterations=12),
+        practice=PracticeConfig(iterations=8),
     )
 
 
@@ -104,13 +108,13 @@ def run_corrections(out: Path, config: CorrectionStudyConfig, say: Say) -> dict[
     for seed in range(config.seeds):
         policies = {BEFORE: _shipped(out)}
         for arm in config.arms:
-            run = _Arm(out, arm, seed, config, say).run()
+            run = _Arm(out, arm, seed, config, partial(say, len(runs))).run()
             runs.append(run)
             policies[arm] = Path(run["weights"])
-        for record in _evaluate(out, policies, config, say).records:
+        for record in _evaluate(out, policies, config, partial(say, len(runs))).records:
             key = (seed, record.scene, record.instruction, record.seed)
             outcomes.setdefault(record.policy, {})[key] = record.success
-        say(f"seed {seed}: {_line(summary(outcomes, config.scene))}")
+        say(len(runs), f"seed {seed}: {_line(summary(outcomes, config.scene))}")
     return {"config": to_plain(config), "runs": runs, **summary(outcomes, config.scene)}
 
 
@@ -123,7 +127,7 @@ class _Arm:
     """One adaptation in a folder of its own."""
 
     def __init__(
-        self, out: Path, arm: str, seed: int, config: CorrectionStudyConfig, say: Say
+        self, out: Path, arm: str, seed: int, config: CorrectionStudyConfig, say: _Tell
     ) -> None:
         self._arm, self._seed, self._config, self._say = arm, seed, config, say
         self._folder = out / f"{config.scene}-{seed}" / arm.replace(" ", "_")
@@ -152,10 +156,9 @@ class _Arm:
         if self._arm != WITHOUT:
             operator = ScriptedOperator(OperatorConfig(corrections=config.corrections))
         store = EpisodeStore(self._folder / "episodes")
-        registry = Registry(releases, load_keyring(releases / KEYRING))
-        scene = scene_named(config.scene)
+        weights, scene = ReleaseWeights(releases, load_policy), scene_named(config.scene)
         slow = compose_slow_loop(
-            SimSource(scene, store, registry, load_policy, self._progress, operator=operator),
+            SimSource(scene, store, weights, self._progress, operator=operator),
             run=self._folder / "run",
             store=self._folder / "episodes",
             releases=releases,
@@ -166,10 +169,11 @@ class _Arm:
         )
         tasks = tuple(task.instruction for task in TABLE)
         (record,) = improve(slow, Order(config.scene, tasks, config.episodes), adaptation)
+        registry = Registry(releases, load_keyring(releases / KEYRING))
         return {
             "arm": self._arm,
             "seed": self._seed,
-            "weights": str(registry.path(registry.current())),
+            "weights": str(registry.path(record.version_after or registry.current())),
             "corrected": 0 if operator is None else operator.corrected,
             "succeeded": sum(record.real_outcomes),
             "gate_refused": [str(c["name"]) for c in record.gate if not c["passed"]],
@@ -187,7 +191,7 @@ class _Arm:
 
 
 def _evaluate(
-    out: Path, policies: Mapping[str, Path], config: CorrectionStudyConfig, say: Say
+    out: Path, policies: Mapping[str, Path], config: CorrectionStudyConfig, say: _Tell
 ) -> Comparison:
     return compare(
         policies,
@@ -245,8 +249,3 @@ def _line(results: Mapping[str, Any]) -> str:
         f"{name} {row['points']:+.0f} ({row['interval'][0]:+.0f} to {row['interval'][1]:+.0f})"
         for name, row in results["pairs"].items()
     )
-
-
-def names(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the arms of a command line, `without` first."""
-    return tuple(dict.fromkeys((WITHOUT, *words)))

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from robot_agent.act.executor import PERIOD_NS, Numbering, StepExecutor
-from robot_agent.act.loop import EpisodeTask, run_episode
+from robot_agent.act.inference import InferenceHere
+from robot_agent.act.loop import run_episode
+from robot_agent.act.plan import Planned
+from robot_agent.act.planner import EpisodeTask, Planner
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.clock import FakeClock
 from robot_agent.core.errors import InputError
@@ -20,7 +23,9 @@ class CountingWorld:
         self.clock, self.sent = clock, []
         self.heartbeats: list[int] = []
 
-    def observe(self) -> Observation:
+    def newest(self, not_before_ns: int) -> Observation | None:
+        if self.clock.now_ns() < not_before_ns:
+            return None
         image = np.full((8, 8, 3), len(self.sent), np.uint8)
         return Observation(image, np.zeros(6), 1.0, self.clock.now_ns())
 
@@ -62,10 +67,18 @@ def run(
     max_steps: int = 12,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
-    executor = StepExecutor(clock, world.send, world.heartbeat)
     task = EpisodeTask(instruction="open", seed=3, max_steps=max_steps)
+    planner, executor = planned(clock, slot, world)
+    return run_episode(planner, executor, task, is_cancelled=is_cancelled)
+
+
+def planned(
+    clock: FakeClock, slot: PolicySlot, world: CountingWorld
+) -> tuple[Planner, StepExecutor]:
+    executor = StepExecutor(clock, world.send, world.heartbeat, clock.sleep_until)
     numbering = Numbering(clock.now_ns())
-    return run_episode(world, slot, executor, task, numbering=numbering, is_cancelled=is_cancelled)
+    planner = Planner(world, slot, InferenceHere(), executor, clock=clock, numbering=numbering)
+    return planner, executor
 
 
 def test_actions_follow_pictures_and_come_every_200_ms(clock: FakeClock) -> None:
@@ -120,15 +133,9 @@ def test_cancel_ends_the_step_under_way(clock: FakeClock) -> None:
 
 def test_an_unknown_instruction_sends_nothing(clock: FakeClock) -> None:
     world = CountingWorld(clock)
-    executor = StepExecutor(clock, world.send, world.heartbeat)
+    planner, executor = planned(clock, PolicySlot(SeeingPolicy("v1")), world)
     with pytest.raises(InputError, match="dance"):
-        run_episode(
-            world,
-            PolicySlot(SeeingPolicy("v1")),
-            executor,
-            EpisodeTask(instruction="dance"),
-            numbering=Numbering(0),
-        )
+        run_episode(planner, executor, EpisodeTask(instruction="dance"))
     assert not world.sent
 
 
@@ -139,9 +146,9 @@ def test_a_task_without_sense_is_refused(instruction: str, max_steps: int) -> No
 
 
 def test_a_proposer_that_starts_again_goes_on_above_its_numbers() -> None:
-    chunk = Chunk(np.zeros((5, 7)), "v1", 1, 0)
+    planned = Planned(np.zeros(7), (), Chunk(np.zeros((5, 7)), "v1", 1, 0), 1, 0)
     before, now_ns = Numbering(0), 0
-    for _ in range(100):
-        last = before.proposals(chunk)[-1].sequence
-        now_ns += 5 * PERIOD_NS
-    assert Numbering(now_ns).proposals(chunk)[0].sequence > last
+    for _ in range(500):
+        last = before.number(planned).sequence
+        now_ns += PERIOD_NS
+    assert Numbering(now_ns).number(planned).sequence > last

@@ -71,6 +71,7 @@ def test_no_class_inherits_a_seam():
         if module.path != "robot_agent/core/protocols.py"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.ClassDef)
+        and not any(dotted(base).endswith("Protocol") for base in node.bases)  # widens the seam
         for base in node.bases
         if dotted(base).split(".")[-1] in seams
     ]

@@ -40,6 +40,3 @@ class FakeLink:
 
     def judge(self, event: str) -> None:
         self.judged.append(event)
-
-    def repeat(self) -> None:
-        pass

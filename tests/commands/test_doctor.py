@@ -15,6 +15,7 @@ NAMES = {
     "middleware",
     "interfaces robot_agent_interfaces",
     "interfaces interbotix_xs_msgs",
+    "interfaces tf2_msgs",
     "torch",
     "onnxruntime",
     "simulator pictures",

@@ -16,7 +16,7 @@ from robot_agent.release.bundle import write_bundle
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_key, load_keyring
 from robot_agent.release.states import State
-from robot_agent.ros.weights import ReleaseWeights
+from robot_agent.release.weights import ReleaseWeights
 
 pytestmark = pytest.mark.slow  # rolls policies out in imagination
 

@@ -8,10 +8,11 @@ import pytest
 from robot_agent import cli
 from robot_agent.compose import ensure_releases, load_policy
 from robot_agent.core.errors import InputError
-from robot_agent.models import openvla_check
 from robot_agent.models.openvla_check import check_folder
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
+from tests.models.published_folders import write_oft
+from tests.models.test_openvla import BRIDGE
 from tests.models.test_openvla_policy import observation, write_published
 from tests.models.tiny_openvla import TINY
 
@@ -62,6 +63,7 @@ def test_published_export_is_a_release_with_the_same_weights_that_the_robot_may_
     assert child.policy_bytes == base.policy_bytes
     assert child.onnx is not None
     assert child.report["export"]["precision"] == "int8"
+    assert len(child.report["export"]["limits"]["tolerance"]) == 7
     policy = load_policy(registry.path(results["release"]))
     assert policy.backend in {"torch", "onnx"}
     policy.reset("open the drawer", 0)
@@ -101,18 +103,36 @@ def test_published_folder_is_loaded_whole_and_asked_once(tmp_path, is_parallel):
     assert found.needs.chunk == (5 if is_parallel else 1)
 
 
-def test_check_reads_a_published_folder_from_the_command_line(tmp_path, capsys, monkeypatch):
-    load = openvla_check.load_openvla_policy
-
-    def load_tiny(*words, sizes, **settings):
-        assert sizes is None
-        return load(*words, sizes=TINY, **settings)
-
-    monkeypatch.setattr(openvla_check, "load_openvla_policy", load_tiny)
-    folder = write_published(tmp_path / "openvla")
-    code, results = run(capsys, "policy", "check", folder, "--decoding", "autoregressive")
+def test_check_reads_a_published_folder_from_the_command_line(tmp_path, capsys):
+    folder = write_oft(tmp_path / "oft", norm_stats={"bridge_orig": BRIDGE})
+    code, results = run(capsys, "policy", "check", folder)
     assert code == 0
     assert results["needs"]["statistics"] == "bridge_orig"
+    assert results["needs"]["chunk"] == 5
+    assert len(results["axes"]) == 14
     assert all(axis["passed"] for axis in results["axes"])
     assert cli.main(["policy", "check", str(folder), "--unnorm-key", "fractal"]) != 0
     assert "must be one of: bridge_orig" in capsys.readouterr().err
+
+
+def test_check_names_the_axis_whose_statistics_are_wrong(tmp_path, capsys):
+    q01, q99 = list(BRIDGE["action"]["q01"]), list(BRIDGE["action"]["q99"])
+    q01[1], q99[1] = 0.01, 0.03  # y goes one way only
+    action = {**BRIDGE["action"], "q01": q01, "q99": q99}
+    folder = write_oft(tmp_path / "oft", norm_stats={"bridge_orig": {"action": action}})
+    code, results = run(capsys, "policy", "check", folder)
+    assert code == 1
+    failed = [axis for axis in results["axes"] if not axis["passed"]]
+    assert "dy" in {axis["axis"] for axis in failed}
+
+
+def test_check_reads_a_release_on_a_base_whole(tmp_path, capsys):
+    where = ("--releases", tmp_path / "releases")
+    folder = write_oft(tmp_path / "oft")
+    code, made = run(capsys, "weights", "import", folder, "--from", "openvla-oft", *where)
+    code, results = run(capsys, "policy", "check", "--no-sim", *where)
+    assert (code, results["policy"]) == (0, made["label"])
+    assert results["base"] == made["settings"]["base"]
+    assert results["golden_difference"] <= results["golden_limit"]
+    assert cli.main(["policy", "export", "--publish", *map(str, where)]) != 0
+    assert "an export knows the tiny policy only" in " ".join(capsys.readouterr().err.split())

@@ -160,3 +160,10 @@ def test_a_stopped_arm_says_how_a_person_resets_it(board):
     said = {what: value for what, value, _ in rows(board.state)}
     assert "/wx250s/guard/reset" in said["reset"]
     assert "acknowledge: contact" in said["reset"]
+
+
+def test_what_was_not_heard_yet_is_not_called_silent(board):
+    said = {what: (value, level) for what, value, level in rows(board.state)}
+    assert said["policy"] == ("not heard yet", "wait")
+    assert said["camera"] == ("no picture yet", "wait")
+    assert said["guard did"][0] == "sends nothing new"

@@ -8,6 +8,7 @@ import pytest
 
 from robot_agent import cli
 from robot_agent.core import clock
+from robot_agent.release import journal
 from robot_agent.release.registry import Registry, RegistryConfig
 from robot_agent.release.signing import create_key, load_keyring, save_keyring, trusted
 from robot_agent.release.states import State
@@ -134,3 +135,12 @@ def test_show_tells_the_road_with_its_evidence(place, run):
 def test_only_an_operators_key_skips_the_probation_and_it_is_asked_for_first(capsys):
     assert cli.main(["weights", "promote", "v2", "--skip-probation"]) == 2
     assert "only an operator may skip the probation" in capsys.readouterr().err
+
+
+def test_the_clock_is_believed_again_when_a_person_says_so(place, run, monkeypatch):
+    with monkeypatch.context() as ahead:
+        ahead.setattr(journal, "wall_stamp", lambda: "20990101T000000")
+        place.registry.note(place.second, "episode", {})
+    found = run("trust-clock", "--reason", "the battery was changed")
+    assert found["before"] == "20990101T000000"
+    assert found["after"] < found["before"]

@@ -63,11 +63,17 @@ def test_a_second_jam_much_later_is_not_a_repeat():
     assert "gripper_jam" not in fingers.told
 
 
-def test_what_was_held_and_is_gone_is_told_once():
+def test_what_was_held_and_is_gone_is_told_for_half_a_second():
+    """Long enough to be among the words of the next step, which is what episodes keep."""
     fingers = Fingers()
     fingers.run(2.0, 0.022, -226.0, 0.0)
-    fingers.run(0.5, 0.011, -10.0, 0.0)
-    assert fingers.told == ["object_dropped"]
+    fingers.run(0.46, 0.011, -10.0, 0.0)
+    assert set(fingers.told) == {"object_dropped"}
+    assert len(fingers.told) == round(0.46 / 0.02)
+    fingers.run(0.1, 0.011, -10.0, 0.0)
+    fingers.told.clear()
+    fingers.run(1.0, 0.011, -10.0, 0.0)
+    assert fingers.told == []
 
 
 def test_opening_the_gripper_drops_nothing():

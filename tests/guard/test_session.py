@@ -65,3 +65,19 @@ def test_reset_starts_a_new_episode():
     session.execute(make_action(0.02), START_NS, arm.move)
     assert session.state.counters.accepted == 1
     assert session.config.max_tool_speed_mps == 0.25
+
+
+def test_an_operator_moves_the_arm_and_the_policy_goes_on_afterwards():
+    session = GuardSession()
+    arm = _Arm(session)
+    now_ns = session.execute(make_action(0.02), START_NS, arm.move, weights_version="v3")
+    for _ in range(3):
+        now_ns = session.correct(make_action(-0.01, gripper=0.0), now_ns, arm.move)
+        assert session.state.controller == "operator"
+        assert session.state.last_version == "operator"
+        assert session.state.sent[[0, 6]].tolist() == [-0.01, 0.0]
+    now_ns = session.execute(make_action(0.02), now_ns, arm.move, weights_version="v3")
+    assert session.state.controller == "policy"
+    assert session.state.last_version == "v3"
+    assert session.state.sent[0] == 0.02
+    assert now_ns == START_NS + 50 * TICK_NS == arm.now_ns

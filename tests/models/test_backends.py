@@ -54,6 +54,21 @@ def test_export_of_other_weights_is_refused_at_load(images, exported):
         choose_backend(small_policy(2), exported, images, [0, 1, 0], name="v1")
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"tolerance": [0.0] * 7, "max_variation": 0.0}, "limit 0"),
+        ({"tolerance": [1.0] * 7}, "outside"),
+        ({"tolerances": []}, "unknown key 'tolerances'"),
+    ],
+)
+def test_an_export_is_held_to_the_limits_that_its_release_states(images, exported, limits, told):
+    chosen = choose_backend(small_policy(1), exported, images, [0, 1, 0], name="v1")
+    assert set(chosen.p50_ms) == {"torch", "onnx"}  # the same export passes the usual limits
+    with pytest.raises(BundleRejectedError, match=told):
+        choose_backend(small_policy(1), exported, images, [0, 1, 0], name="v1", limits=limits)
+
+
 def test_export_that_is_no_model_is_refused_at_load(images):
     with pytest.raises(BundleRejectedError, match="no ONNX model"):
         choose_backend(small_policy(1), b"not a model", images, [0, 1, 0], name="v1")

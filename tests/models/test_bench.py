@@ -7,33 +7,73 @@ import pytest
 import torch
 
 from robot_agent.core.errors import ConfigError
-from robot_agent.models import bench, memory, onnx_policy
+from robot_agent.models import bench, bench_policy, bench_wire, memory, onnx_policy
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym import bench as worldgym_bench
 from robot_agent.models.worldgym.network import DitConfig
 
 
-def test_every_backend_is_measured_at_every_number_of_threads(monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """A policy small enough to be measured in a test, exported once."""
     policy = TinyPolicy(TinyPolicyConfig(bins=8, channels=(8, 8, 8), hidden=16))
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     (model, _) = onnx_policy.export_policy(policy, images, [0, 1])
-    monkeypatch.setattr(bench, "_exported", lambda *_: {"fp32": model, "int8": model})
+    monkeypatch.setattr(bench_policy, "_exported", lambda *_: {"fp32": model, "int8": model})
+    monkeypatch.setattr(bench_policy, "_random", lambda *_: policy)
+    return policy, images
+
+
+def measure(small, **settings):
     heard: list[str] = []
-    before = torch.get_num_threads()
-    backends = bench.bench_policy(
-        policy, ("a", "b"), images, repeats=5, threads=(1, 2), on_result=heard.append
+    results, notes = bench_policy.bench_policy(
+        small[0],
+        ("a", "b"),
+        small[1],
+        bench_policy.PolicyBenchConfig(repeats=5, **settings),
+        on_result=heard.append,
     )
-    names = {
-        f"{runtime}_{threads}"
+    assert heard == list(results)
+    return results, notes
+
+
+def test_every_backend_is_measured_at_every_size_batch_and_number_of_threads(small):
+    before = torch.get_num_threads()
+    results, notes = measure(small, threads=(1, 2), batches=(1, 3), is_compiled=False)
+    assert set(results) == {
+        f"{size}{runtime}_{threads}{batch}"
+        for size in ("", "mid_")
         for runtime in ("torch_fp32", "torch_bf16", "onnx_fp32", "onnx_int8")
         for threads in ("1_thread", "2_threads")
+        for batch in ("", "_batch_3")
     }
-    assert set(backends) == set(heard) == names
-    for values in backends.values():
+    for values in results.values():
         assert 0.0 < values["p50_ms"] <= values["p99_ms"]
-        assert values["network_p50_ms"] > 0.0
+        assert values["memory_mb"] >= 0.0
+    assert notes == ["torch_compiled is left out: --no-compile"]
     assert torch.get_num_threads() == before
+
+
+def test_a_machine_without_a_compiler_is_told(small, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    results, notes = measure(small, threads=(1,), batches=(1,), sizes=("tiny",))
+    assert notes == ["torch_compiled is left out: no g++ on the PATH"]
+    assert not any("compiled" in name for name in results)
+
+
+def test_the_nodes_overhead_is_that_of_the_medians():
+    found = bench.compare([11.0, 11.0, 50.0], [10.0, 10.0, 9.0])
+    assert found["overhead_percent"] == pytest.approx(10.0)
+    assert (found["node"]["p50_ms"], found["bare"]["p50_ms"], found["chunks"]) == (11.0, 10.0, 3)
+
+
+def test_the_wire_is_measured_and_an_absent_peer_is_told(tmp_path):
+    found = bench_wire.bench_wire(None, 25)
+    assert 0.0 < found["p50_ms"] <= found["p99_ms"]
+    assert "name a checkout of it with --peer" in found["absent"]
+    with pytest.raises(ConfigError, match="must be a checkout of openpi"):
+        bench_wire.bench_wire(tmp_path, 25)
 
 
 def test_latency_is_the_time_of_the_call():

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from robot_agent.core.errors import RobotAgentError
-from robot_agent.ros.weights import ReleaseWeights
+from robot_agent.release.weights import ReleaseWeights
 
 
 def main(releases: str, deadly: str = "") -> int:

@@ -23,8 +23,8 @@ from robot_agent.release.road import TAKEOVER, PromotionConfig, Stage
 from robot_agent.release.shadow import ShadowConfig
 from robot_agent.release.states import State
 from robot_agent.release.waiver import sign_waiver
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.ros.policy_weights import WeightServices
-from robot_agent.ros.weights import ReleaseWeights
 from tests.guard.paper_arm import MS, PaperArm, make_action
 from tests.release.bundles import OPERATOR, TRAINER
 

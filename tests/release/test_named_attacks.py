@@ -13,11 +13,13 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from robot_agent.core.errors import BundleRejectedError, SwapRefusedError
+from robot_agent.release import journal, lineage
 from robot_agent.release.manifest import FileRecord, Manifest
 from robot_agent.release.registry import Registry, RegistryConfig
 from robot_agent.release.rotation import changed_keyring, make_change
@@ -71,6 +73,11 @@ def robot(releases_path: Path, tmp_path: Path) -> Iterator[Robot]:
     robot.require_unharmed()
 
 
+def stamp(days: float) -> str:
+    """Return the time `days` from now, as a manifest spells it."""
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y%m%dT%H%M%S")
+
+
 @contextmanager
 def refused(*checks: str) -> Iterator[None]:
     with pytest.raises(BundleRejectedError) as refusal:
@@ -114,6 +121,60 @@ def test_freeze_attack_the_same_news_again_do_not_look_new(robot):
     for name in ("b1", "b2"):
         robot.registry.publish(robot.mirror / name)
     assert journal.read_bytes() == before  # so the age of the newest release goes on growing
+
+
+def test_freeze_attack_what_was_held_back_is_not_taken_in_later(robot):
+    manifest = robot.make(3, robot.second)
+    old = dataclasses.replace(manifest, created=stamp(days=-31))
+    resign(robot.mirror / "b3", old)
+    with refused("manifest.json created, age"):
+        robot.registry.publish(robot.mirror / "b3")
+    resign(robot.mirror / "b3", dataclasses.replace(manifest, created=stamp(days=-29)))
+    label = robot.registry.publish(robot.mirror / "b3")  # just inside the bound
+    robot.registry.reject(label, "not needed")
+
+
+def test_freeze_attack_a_clock_that_was_set_back_does_not_help(robot, monkeypatch):
+    old = dataclasses.replace(robot.make(3, robot.second), created=stamp(days=-31))
+    resign(robot.mirror / "b3", old)
+    monkeypatch.setattr(lineage, "wall_stamp", lambda: stamp(days=-30))
+    with refused("manifest.json created, age"):
+        robot.registry.publish(robot.mirror / "b3")
+
+
+def test_freeze_attack_a_signer_ahead_of_time_does_not_stay_fresh_for_longer(robot):
+    ahead = dataclasses.replace(robot.make(3, robot.second), created=stamp(days=2))
+    resign(robot.mirror / "b3", ahead)
+    with refused("manifest.json created"):
+        robot.registry.publish(robot.mirror / "b3")
+
+
+def test_freeze_attack_an_expired_candidate_is_not_promoted(robot, monkeypatch):
+    label = robot.make(3, robot.second).label
+    robot.registry.publish(robot.mirror / "b3")
+    for state in (State.LOADED, State.SANE, State.SHADOW):
+        robot.registry.advance(label, state)
+    with monkeypatch.context() as later:
+        later.setattr(lineage, "wall_stamp", lambda: stamp(days=31))
+        with pytest.raises(SwapRefusedError, match=r"signed 31\.0 days ago, must be at most 30"):
+            robot.registry.activate(label)
+        # What is GOOD by then never expires: it boots, acts, and is a way back.
+        assert robot.registry.boot() == robot.second.label
+        assert robot.registry.roll_back("shakes") == robot.first.label
+        robot.registry.activate(robot.second.label)
+    robot.registry.reject(label, "expired")
+
+
+def test_a_clock_that_ran_ahead_is_believed_again_only_when_a_person_says_so(robot, monkeypatch):
+    with monkeypatch.context() as later:
+        later.setattr(journal, "wall_stamp", lambda: stamp(days=400))
+        robot.registry.note(robot.second.label, "episode", {})
+    robot.make(3, robot.second)
+    with refused("manifest.json created, age"):
+        robot.registry.publish(robot.mirror / "b3")
+    robot.registry.trust_clock("the battery was changed")
+    label = robot.registry.publish(robot.mirror / "b3")
+    robot.registry.reject(label, "not needed")
 
 
 def test_mix_and_match_attack_no_cross_of_two_releases_is_installed(robot):

@@ -14,7 +14,7 @@ from robot_agent.core.errors import (
 )
 from robot_agent.release.registry import Registry, RegistryConfig
 from robot_agent.release.states import ROAD, State, replay
-from tests.release.bundles import KEYRING, OPERATOR, make_bundle
+from tests.release.bundles import KEYRING, OPERATOR, make_bundle, resign
 
 CONFIG = RegistryConfig(min_free_gb=0.0, keep=0)
 TO_SHADOW = (State.LOADED, State.SANE, State.SHADOW)
@@ -238,7 +238,7 @@ def test_space_for_two_copies_is_asked_for(releases_path, tmp_path):
 def test_a_copy_damaged_before_verification_is_refused(registry, tmp_path):
     make_bundle(tmp_path / "b1", 1, key=OPERATOR)
     (tmp_path / "b1" / "report.json").write_bytes(b"{}")
-    with pytest.raises(BundleRejectedError):
+    with pytest.raises(BundleRejectedError, match=r"^b1: report\.json size is 2, must be"):
         registry.publish(tmp_path / "b1")
     assert registry.list() == []
     assert list((registry.folder / "bundles").iterdir()) == []
@@ -248,7 +248,7 @@ def test_any_changed_byte_of_the_journal_is_noticed(registry, tmp_path):
     factory(registry, tmp_path)
     path = registry.folder / "journal.jsonl"
     whole = path.read_bytes()
-    for index in range(0, len(whole), 3):
+    for index in range(0, len(whole) - 1, 3):  # without its last newline, the line does not count
         path.write_bytes(whole[:index] + bytes([whole[index] ^ 4]) + whole[index + 1 :])
         with pytest.raises(StorageError, match="is damaged"):
             registry.current()
@@ -278,3 +278,19 @@ def test_a_registry_can_be_moved(registry, tmp_path):
     first = factory(registry, tmp_path)
     shutil.move(registry.folder, tmp_path / "elsewhere")
     assert Registry(tmp_path / "elsewhere", KEYRING, CONFIG).boot() == first
+
+
+def test_a_factory_release_of_any_age_is_installed_because_a_person_asks(registry, tmp_path):
+    manifest = make_bundle(tmp_path / "b1", 1, key=OPERATOR)
+    resign(tmp_path / "b1", dataclasses.replace(manifest, created="20200101T000000"), OPERATOR)
+    with pytest.raises(BundleRejectedError, match="expired"):
+        registry.publish(tmp_path / "b1")
+    label = registry.install_factory(tmp_path / "b1")
+    assert registry.boot() == label
+
+
+def test_a_time_that_is_none_is_refused_by_name(registry, tmp_path):
+    manifest = make_bundle(tmp_path / "b1", 1, key=OPERATOR)
+    resign(tmp_path / "b1", dataclasses.replace(manifest, created="yesterday"), OPERATOR)
+    with pytest.raises(BundleRejectedError, match=r"manifest\.json created is yesterday, must be"):
+        registry.publish(tmp_path / "b1")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stub_policy_node import StubPolicy  # beside this script
 
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.ros import policy
-from robot_agent.ros.weights import ReleaseWeights
 
 
 def load_policy(bundle: Path) -> StubPolicy:

@@ -5,16 +5,24 @@ The letters are those of the catalogue of failures. A busy machine is allowed `S
 `--log-cli-level=info` shows what was measured.
 """
 
+import itertools
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from robot_agent_interfaces.msg import OperatorCommand
 
+from robot_agent.core.clock import SystemClock
+from robot_agent.ros import topics
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.up import Agent
+from tests.guard import checker
 from tests.ros.arm_rig import COMPONENTS, HOME_M, STILL, Driving, recover, rig
 from tests.ros.running import until
 from tests.ros.witness import Witness
@@ -138,6 +146,104 @@ def test_a_read_that_fails_now_and_then_stops_nothing(
     recover(client, ("bus",))
     assert not is_latched
     assert faults == []
+
+
+def test_a_jammed_gripper_is_let_loose_in_time(
+    client: AgentClient, driving: Driving, witness: Witness
+) -> None:
+    client.calls.call("sim/inject", component="gripper", kind="stuck")
+    driving.action = list(CLOSE)
+    planted_ns = witness.now_ns()
+    until(lambda: witness.first("gripper_overload", planted_ns), 5.0, "gripper_overload")
+    took_s = (witness.first("gripper_overload", planted_ns) - planted_ns) * 1e-9
+    _LOG.info("A11 gripper stuck: gripper_overload after %.3f s", took_s)
+    until(lambda: witness.pwm and witness.pwm[-1] == 0.0, 1.0, "a loose gripper")
+    is_latched = any(state.latched for _, state in witness.states)
+    faults = witness.faults()
+    driving.action = list(STILL)
+    recover(client, ("gripper",))
+    assert took_s <= 2.0 + SLACK_S + 3.0 * witness.hiccup_s()
+    assert not is_latched
+    assert faults == []
+
+
+def test_a_held_object_is_no_jam_and_its_loss_is_told(
+    client: AgentClient, driving: Driving, witness: Witness
+) -> None:
+    client.calls.call("sim/inject", component="object", kind="wrong", argument=0.022)
+    driving.action = list(CLOSE)
+    began_ns = witness.now_ns()
+    until(lambda: witness.now_ns() - began_ns > 3e9, 4.0, "a grip of three seconds")
+    assert witness.first("gripper_overload", began_ns) is None
+    assert -250.0 < witness.pwm[-1] < -60.0, "eased, and still holding"
+    lost_ns = witness.now_ns()
+    client.calls.call("sim/inject", component="object", kind="ok")
+    until(lambda: witness.first("object_dropped", lost_ns), 3.0, "object_dropped")
+    took_s = (witness.first("object_dropped", lost_ns) - lost_ns) * 1e-9
+    _LOG.info("A12 object lost: object_dropped after %.3f s", took_s)
+    until(lambda: _is_in_a_step(witness, lost_ns), 2.0, "the loss among the words of a step")
+    driving.action = list(STILL)
+    recover(client, ("object",))
+    assert took_s <= 0.5 + SLACK_S + 3.0 * witness.hiccup_s()
+
+
+def _is_in_a_step(witness: Witness, after_ns: int) -> bool:
+    """Return whether a newly accepted action, which is what episodes record, carries the words."""
+    rows = [state for stamp_ns, state in witness.states if stamp_ns > after_ns]
+    return any(
+        after.accepted > before.accepted
+        and any(words.startswith("object_dropped") for words in after.changes)
+        for before, after in itertools.pairwise(rows)
+    )
+
+
+def test_a_person_lets_the_arm_back_off_after_a_contact(
+    client: AgentClient, driving: Driving, witness: Witness
+) -> None:
+    """A7: the deadman is held and the gripper told to open: 20 mm at most, 50 mm/s at most."""
+    client.calls.call("sim/inject", component="waist", kind="wall", argument=0.02)
+    driving.action = list(SIDE)
+    until(lambda: witness.first("contact", 0), 5.0, "contact")
+    until(lambda: witness.now_ns() - witness.last_motion_ns() > 7e8, 3.0, "the arm to rest")
+    client.calls.call("sim/inject", component="waist", kind="ok")
+    before_rad, device = witness.joints[-1][1], operating(client)
+    stopped_ns = witness.now_ns()
+    with device:
+        until(lambda: witness.now_ns() - stopped_ns > 2e9, 3.0, "two seconds of asking")
+    after_rad = witness.joints[-1][1]
+    faults = witness.faults()
+    is_latched = client.guard_state.latched
+    driving.action = list(STILL)
+    recover(client, ("waist",))
+    ends = checker.points(np.stack([before_rad, after_rad])).values()
+    way_m = max(float(np.linalg.norm(rows[1] - rows[0])) for rows in ends)
+    _LOG.info("A7 release: backed off %.1f mm", way_m * 1e3)
+    assert 0.010 < way_m <= 0.020
+    assert is_latched
+    assert faults == []
+
+
+@contextmanager
+def operating(client: AgentClient) -> Iterator[None]:
+    """A device whose deadman is held and whose gripper is told to open, 25 times a second."""
+    publisher = client.node.create_publisher(OperatorCommand, "operator", topics.COMMAND)
+    over, clock = threading.Event(), SystemClock()
+
+    def speak() -> None:
+        while not over.wait(0.04):
+            message = OperatorCommand(source="gamepad", deadman=True, gripper=1.0)
+            message.stamp_ns = clock.now_ns()
+            publisher.publish(message)
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    yield
+    over.set()
+    thread.join(2.0)
+    publisher.publish(
+        OperatorCommand(source="gamepad", gripper=float("nan"), stamp_ns=clock.now_ns())
+    )
+    client.node.destroy_publisher(publisher)
 
 
 def test_the_second_jam_of_the_gripper_stops_the_arm(

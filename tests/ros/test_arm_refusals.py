@@ -7,7 +7,7 @@ import pytest
 from interbotix_xs_msgs.msg import JointGroupCommand
 from rclpy.qos import QoSProfile
 
-from robot_agent.ros.calls import ACTIVATE, CONFIGURE, INACTIVE, UNCONFIGURED
+from robot_agent.ros.calls import ACTIVATE, CLEAN_UP, CONFIGURE, INACTIVE, UNCONFIGURED
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, NodeProcess
 from robot_agent.ros.up import Agent
@@ -15,7 +15,6 @@ from tests.ros.arm_rig import nodes
 from tests.ros.running import until
 
 pytestmark = pytest.mark.slow
-CLEAN_UP = 2
 
 
 def _agent(folder: Path, domain_id: int, namespace: str = "wx250s", **guard: object) -> Agent:

@@ -138,11 +138,20 @@ def test_another_middleware_or_an_open_network_is_refused_on_a_robot(
         environment.require_robot()
 
 
+def test_a_camera_with_frames_of_its_own_keeps_them() -> None:
+    for camera, has_own in (("ours", False), ("topic", False), ("realsense2_camera", True)):
+        options = AgentOptions(is_simulated=False, camera=camera, namespace="left")
+        frames = next(p for p in processes(options) if p.name == "camera_frames").parameters
+        assert frames["has_driver_frames"] == has_own
+        assert frames["robot"] == "left"
+
+
 def test_the_guard_comes_before_the_policy_and_after_the_body() -> None:
     for is_simulated, body in ((True, "sim_world"), (False, "camera")):
         options = AgentOptions(is_simulated=is_simulated)
         names = [node.name for node in processes(options)]
-        assert names == [body, "arm_guard", "policy", "recorder", "adaptation"]
+        frames = [] if is_simulated else ["camera_frames"]
+        assert names == [body, "arm_guard", *frames, "policy", "recorder", "adaptation"]
         assert [node.name for node in calibration_processes(options)] == [body, "arm_guard"]
 
 

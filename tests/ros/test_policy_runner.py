@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core import wx250s
 from robot_agent.core.types import Chunk, Observation, Proposal
@@ -42,6 +42,9 @@ class Alone:
     speed = 1.0
 
     def begin_episode(self, task: EpisodeTask) -> None:
+        pass
+
+    def instruct(self, instruction: str) -> None:
         pass
 
     def saw(self, observation: Observation, chunk: Chunk, seconds: float) -> None:

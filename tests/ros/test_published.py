@@ -80,7 +80,7 @@ def test_openvla_oft_runs_an_episode_and_its_adapter_swaps_without_the_base(
         assert [k for k, _ in itertools.groupby(p.weights_version for p in seen)] == [second]
         assert client.roll_back("test") == first
         log = agent.log_path("policy").read_text()
-    assert log.count("read in") == 1, "the base was read again"
+    assert log.count("read in") == 1, log
     assert f"{second}: on its resident base in" in log
 
 

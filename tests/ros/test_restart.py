@@ -11,7 +11,7 @@ from robot_agent.core.errors import ArmFaultError
 from robot_agent.release.registry import Registry, RegistryConfig
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
-from robot_agent.ros.calls import ACTIVE, CONFIGURE, DEACTIVATE, INACTIVE
+from robot_agent.ros.calls import ACTIVE, CLEAN_UP, CONFIGURE, DEACTIVATE, INACTIVE
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.description import AgentOptions, processes
 from robot_agent.ros.episodes import EpisodeOrder
@@ -19,9 +19,6 @@ from robot_agent.ros.up import Agent
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 from tests.ros.running import HERE, is_up, until
 from tests.ros.test_promotion import TASK, arm, run
-
-CLEAN_UP = 2
-"""lifecycle_msgs/Transition."""
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_a_terminal_that_goes_away_ends_the_episode(client: AgentClient):
         os.close(terminal.fd)
         os.killpg(terminal.child.pid, signal.SIGHUP)
         until(lambda: client.policy_status.state == "idle", 10.0, "the episode ends")
-        terminal.child.wait(20.0)
+        assert terminal.child.wait(20.0) == 128 + signal.SIGHUP
 
 
 def test_a_judgement_at_the_terminal_ends_the_episode_with_it(client: AgentClient):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robot_agent.act.loop import EpisodeTask
 from robot_agent.act.observation import ObservationPairing
+from robot_agent.act.planner import EpisodeTask
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.types import Chunk, Observation, Proposal
 from robot_agent.release.promotion import Promotion

@@ -19,6 +19,7 @@ def test_weights_swap_over_dds_without_a_tear(ros_domain_id: int) -> None:
     found = bench_swap(10, size_mb=8.0, options=options, domain_id=ros_domain_id)
     assert found["torn"] == found["lost"] == 0, found
     assert found["swaps"] == 10
+    assert found["roll_back_ms"]["p50"] > 0.0
     assert {"missed", "late_ms"} <= set(found) & set(found["control"])  # measured, not judged here
     assert found["lerobot_style"]["swaps"] == 3
     assert 0.0 < found["comparison"]["fisher_p"] <= 1.0

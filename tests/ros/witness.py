@@ -1,10 +1,10 @@
 """Listens to a running agent and judges what it heard; see `tests.ros.invariants`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from interbotix_xs_msgs.msg import JointGroupCommand
+from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand
 from rclpy.qos import QoSProfile
 from robot_agent_interfaces.msg import GuardState, OperatorCommand, PolicyStatus
 from sensor_msgs.msg import JointState
@@ -24,6 +24,8 @@ class Witness(Recording):
     """
 
     client: AgentClient = None  # type: ignore[assignment]
+    pwm: list[float] = field(default_factory=list)
+    """What the gripper was given."""
 
     def __post_init__(self) -> None:
         self._clock = SystemClock()
@@ -34,6 +36,7 @@ class Witness(Recording):
             (GuardState, topics.GUARD_STATE, self._keep_state, topics.EVERY_STATE),
             (OperatorCommand, topics.OPERATOR, self._keep_operator, many),
             (PolicyStatus, topics.POLICY_STATUS, self._keep_status, topics.STATUS),
+            (JointSingleCommand, topics.GRIPPER_COMMAND, self._keep_pwm, many),
         ):
             self.client.node.create_subscription(kind, name, keep, qos)
 
@@ -52,6 +55,9 @@ class Witness(Recording):
 
     def _keep_status(self, message: Any) -> None:
         self.versions.append((self.now_ns(), str(message.active_version)))
+
+    def _keep_pwm(self, message: Any) -> None:
+        self.pwm.append(float(message.cmd))
 
     def hiccup_s(self) -> float:
         """Return the longest gap between commands beyond their period: the machine's own delay."""

@@ -1,19 +1,29 @@
 """The slow loop as a whole: adapt, refuse, be interrupted anywhere, go on."""
 
+import copy
 import dataclasses
 
+import numpy as np
 import pytest
 
 from robot_agent.evaluate.sim_source import SimSource
+from robot_agent.learn import improve as improve_module
+from robot_agent.learn.corrections import CorrectionConfig
+from robot_agent.learn.fit import FitConfig
 from robot_agent.learn.improve import improve
+from robot_agent.learn.scene_world import Trust
+from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
+from robot_agent.release.weights import ReleaseWeights
 from robot_agent.sim.scenes import NOVEL
 from robot_agent.store.episode_store import EpisodeStore
+from tests.release.bundles import KEYRING
 from tests.scenarios.slow_loop import (
     LENIENT,
     ORDER,
     TINY,
     MemoryStore,
+    PaperRobot,
     load_policy,
     make_registry,
     make_slow,
@@ -42,11 +52,13 @@ def finetuning(monkeypatch, quick):
 def simulated(folder, say=silent, **changes):
     registry = make_registry(folder)
     store = EpisodeStore(folder / "episodes", LOSSLESS)
-    robot = SimSource(NOVEL["kitchen"], store, registry, load_policy, say)
+    save_keyring(folder / "releases/keyring.json", KEYRING)
+    weights = ReleaseWeights(folder / "releases", load_policy)
+    robot = SimSource(NOVEL["kitchen"], store, weights, say)
     return make_slow(folder, say=say, store=store, robot=robot, **changes), registry
 
 
-def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
+def test_a_simulated_robot_goes_through_a_whole_round_and_new_weights_are_in_the_shadow(
     tmp_path, finetuning
 ):
     said = []
@@ -62,7 +74,8 @@ def test_a_simulated_robot_goes_through_a_whole_round_and_acts_with_new_weights(
         "gate",
         "swap",
     ]
-    assert registry.current() == record.version_after != record.version_before
+    assert registry.current() == record.version_before != record.version_after
+    assert registry.releases().states[record.version_after] is State.SHADOW
     assert [slow.store.load(name).instruction for name in record.episodes] == list(
         order.instructions
     )
@@ -136,6 +149,7 @@ def test_a_simulated_round_cut_short_while_collecting_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         improve(slow, order, ONE_ROUND)
     assert len(slow.store.list()) == 1
+    slow.robot.close()
     again, _ = simulated(tmp_path)
     (record,) = improve(again, order, ONE_ROUND)
     assert record.episodes == list(again.store.list())
@@ -169,3 +183,79 @@ def test_a_budget_that_is_used_up_begins_no_round(tmp_path):
     slow = make_slow(tmp_path, minutes=0.0)
     assert improve(slow, ORDER, TINY) == []
     assert slow.robot.collected == []
+
+
+def test_episodes_of_a_round_that_was_cut_short_are_not_run_again(tmp_path):
+    store = MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        improve(make_slow(tmp_path, say=interrupted_at("practise"), store=store), ORDER, ONE_ROUND)
+    before = list(store.list())
+    again = make_slow(tmp_path, store=store)
+    (record,) = improve(again, ORDER, ONE_ROUND)
+    assert again.robot.collected == []
+    assert record.episodes == before == list(store.list())
+
+
+def corrected(store, ids):
+    """Let an operator have had the second half of these episodes."""
+    for name in ids:
+        made = store.load(name)
+        half = made.num_steps // 2
+        who = ("policy",) * half + ("operator",) * (made.num_steps - half)
+        versions = made.weights_versions[:half] + ("gamepad",) * (made.num_steps - half)
+        store.append(dataclasses.replace(made, controllers=who, weights_versions=versions))
+
+
+class CorrectedRobot(PaperRobot):
+    def collect(self, version, plan):
+        ids = super().collect(version, plan)
+        corrected(self._store, ids)
+        return ids
+
+
+def round_with_corrections(folder, **changes):
+    store, registry = MemoryStore(), make_registry(folder)
+    slow = make_slow(folder, store=store, robot=CorrectedRobot(store, registry))
+    corrections = dataclasses.replace(
+        CorrectionConfig(fit=FitConfig(steps=2, warmup_steps=1), batch=4), **changes
+    )
+    (record,) = improve(slow, ORDER, dataclasses.replace(ONE_ROUND, corrections=corrections))
+    return record
+
+
+def test_corrections_are_imitated_before_practice_and_say_that_the_weights_failed(tmp_path):
+    record = round_with_corrections(tmp_path)
+    assert np.isfinite(record.imitated["loss"])
+    assert len(record.curve) == 2
+    assert record.real_outcomes == [False] * len(record.episodes)
+
+
+def test_corrections_that_are_turned_off_are_not_imitated(tmp_path):
+    assert round_with_corrections(tmp_path, supervised=False).imitated == {}
+
+
+def test_without_trust_nothing_is_practised_and_corrections_are_imitated_all_the_same(
+    tmp_path, monkeypatch
+):
+    def refused(members, *_, **__):
+        return [copy.deepcopy(member) for member in members], Trust("refuse", "a test", {})
+
+    monkeypatch.setattr(improve_module, "finetune_members", refused)
+    record = round_with_corrections(tmp_path)
+    assert record.imitated
+    assert record.curve == []
+    assert record.gate, "the gate was asked about what imitation made"
+
+
+def test_the_world_model_sees_operator_driven_steps_unless_told_not_to(tmp_path, monkeypatch):
+    seen = []
+
+    def listening(members, scene, *_, **__):
+        seen.append(scene.lengths_N.tolist())
+        return [copy.deepcopy(member) for member in members], Trust("refuse", "a test", {})
+
+    monkeypatch.setattr(improve_module, "finetune_members", listening)
+    for name, changes in (("all", {}), ("cut", {"world": False})):
+        (tmp_path / name).mkdir()
+        round_with_corrections(tmp_path / name, supervised=False, **changes)
+    assert seen == [[4] * 6, [2] * 6]

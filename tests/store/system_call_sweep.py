@@ -6,7 +6,6 @@ of one name. Unlike `crash_points`, which stops at Python's functions, this reac
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import select
@@ -16,7 +15,9 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.store.system_calls import require_strace
@@ -128,37 +129,64 @@ def _tell(descriptor: int, text: str) -> None:
     os.writev(descriptor, [f"{text}\n".encode()])
 
 
-def sweep(
-    live: Callable[[Path, Callable[[str], None]], None],
-    problems: Callable[[Path, Sequence[str]], list[str]],
-    faults: Sequence[str],
-    share: int,
-) -> dict[str, object]:
-    """Try every `share`-th pair of a call and a fault; return how many, and what broke."""
+Live = Callable[[Path, Callable[[str], None]], None]
+Problems = Callable[[Path, Sequence[str]], list[str]]
+
+
+def sweep(live: Live, problems: Problems, faults: Sequence[str], share: int) -> dict[str, object]:
+    """Try every `share`-th pair of a call and a fault; return how many, and what broke.
+
+    One process for each processor, held to it with what it forks and traces: a call that is
+    traced changes process four times, and on one processor that is fast.
+    """
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
-        folders = (Path(scratch) / str(number) for number in itertools.count())
-
-        def prepared(folder: Path) -> Action:
-            folder.mkdir()
-            return lambda acknowledge: live(folder, acknowledge)
-
-        prepared(warm := next(folders))  # imports and caches are done once
-        live(warm, lambda _: None)
-        points = points_of(prepared(next(folders)))
-        pairs = [(point, fault) for fault in faults for point in points]
-        bad, unhit = [], 0
-        for point, fault in pairs[::share]:
-            folder = next(folders)
-            ended = run_to(prepared(folder), point, fault)
-            unhit += fault == KILL and not ended.killed
-            acks = [ack for ack in ended.acks if not ack.startswith("error:")]
-            found = problems(folder, acks)
-            found += [ack for ack in ended.acks if _is_untidy(ack)]
-            bad += [f"{fault} at {point.call} {point.number}: {problem}" for problem in found]
-            shutil.rmtree(folder, ignore_errors=True)
+        live(_new(scratch), lambda _: None)  # imports and caches are done once
+        points = points_of(_prepared(live, scratch))
+        pairs = [(point, fault) for fault in faults for point in points][::share]
+        processors = sorted(os.sched_getaffinity(0))
+        parts = [pairs[number :: len(processors)] for number in range(len(processors))]
+        with ProcessPoolExecutor(len(parts), mp_context=get_context("fork")) as workers:
+            begun = [
+                workers.submit(_try_all, live, problems, scratch, processor, part)
+                for processor, part in zip(processors, parts, strict=True)
+            ]
+            found = [work.result() for work in begun]
     calls = dict(Counter(point.call for point in points))
-    return {"points": len(points), "calls": calls, "tried": len(pairs[::share]), "bad": bad,
+    bad = [problem for words, _ in found for problem in words]
+    unhit = sum(count for _, count in found)
+    return {"points": len(points), "calls": calls, "tried": len(pairs), "bad": bad,
             "not_killed": unhit}  # fmt: skip
+
+
+def _try_all(
+    live: Live,
+    problems: Problems,
+    scratch: str,
+    processor: int,
+    pairs: Sequence[tuple[Point, str]],
+) -> tuple[list[str], int]:
+    """Return what broke, and how many should have been killed and were not."""
+    os.sched_setaffinity(0, {processor})
+    bad, unhit = [], 0
+    for point, fault in pairs:
+        folder = _new(scratch)
+        ended = run_to(lambda acknowledge, folder=folder: live(folder, acknowledge), point, fault)
+        unhit += fault == KILL and not ended.killed
+        acks = [ack for ack in ended.acks if not ack.startswith("error:")]
+        found = problems(folder, acks)
+        found += [ack for ack in ended.acks if _is_untidy(ack)]
+        bad += [f"{fault} at {point.call} {point.number}: {problem}" for problem in found]
+        shutil.rmtree(folder, ignore_errors=True)
+    return bad, unhit
+
+
+def _new(scratch: str) -> Path:
+    return Path(tempfile.mkdtemp(dir=scratch))
+
+
+def _prepared(live: Live, scratch: str) -> Action:
+    folder = _new(scratch)
+    return lambda acknowledge: live(folder, acknowledge)
 
 
 def _is_untidy(ack: str) -> bool:
