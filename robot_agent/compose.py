@@ -80,10 +80,7 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
 
 
 def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> "ClipJudge":
-    """Return a judge: `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's.
-
-    That one is a vision-language model, whose answers are kept in `memory`.
-    """
+    """Return `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's, with a memory."""
     from robot_agent.evaluate import clip_judges
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.models.classifier_judge import ClassifierJudge
