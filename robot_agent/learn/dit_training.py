@@ -123,10 +123,8 @@ def train_dit(
         log=None if keep is None else keep.log,
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
     )
-    average.update_parameters(network)
-    network.eval()
-    averaged = average.module
-    assert isinstance(averaged, Dit)
+    average.update_parameters(network.eval())
+    averaged: Dit = average.module
     return averaged.eval(), metrics
 
 

@@ -3,8 +3,9 @@
 import copy
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,9 +70,8 @@ def finetune_members(
 
     The verdict is that of the worst member; see `trust_report`.
     """
-    stop = threading.Event()
     seen, held = _split(scene, config.held_out)
-    real = of_training(held)
+    stop, real = threading.Event(), of_training(held)
 
     def tune(index: int) -> tuple[TinyWorld, dict[str, float], TrustReport]:
         world = copy.deepcopy(members[index])
@@ -92,17 +92,20 @@ def finetune_members(
             report=on_step,
             max_seconds=max_seconds,
         )
-        after = _errors(world, held, config, seed)
-        found = trust_report(TinyImagination(world), real, config.trust, seed)
-        return world, {**after, "before": before["ours"]}, found
+        numbers = {**_errors(world, held, config, seed), "before": before["ours"]}
+        return world, numbers, trust_report(TinyImagination(world), real, config.trust, seed)
 
-    with ThreadPoolExecutor(len(members)) as pool:
-        try:
-            tuned = list(pool.map(tune, range(len(members))))
-        finally:
-            stop.set()
-    worlds, numbers, reports = zip(*tuned, strict=True)
-    return list(worlds), _judge(numbers, reports)
+    with ThreadPoolExecutor(len(members)) as pool, _set_at_end(stop):
+        tuned = list(pool.map(tune, range(len(members))))
+    return [world for world, _, _ in tuned], _judge([found[1:] for found in tuned])
+
+
+@contextmanager
+def _set_at_end(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        event.set()
 
 
 def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:
@@ -126,14 +129,12 @@ def _errors(
     }
 
 
-def _judge(numbers: Sequence[dict[str, float]], reports: Sequence[TrustReport]) -> Trust:
-    team, first = worst_of(reports), numbers[0]
+def _judge(measured: Sequence[tuple[dict[str, float], TrustReport]]) -> Trust:
+    team, first = worst_of([report for _, report in measured]), measured[0][0]
     summary = (
         f"{first['ours']:.1f} dB at step {first['horizon']:.0f}; before {first['before']:.1f}, "
         f"repeat last {first['repeat_last']:.1f}, shuffled actions {first['shuffled']:.1f}"
     )
-    members = [
-        {**found, "report": report.plain()} for found, report in zip(numbers, reports, strict=True)
-    ]
+    members = [{**found, "report": report.plain()} for found, report in measured]
     reason = f"{'; '.join(team['reasons'])} ({summary})"
     return Trust(team["verdict"], reason, {**team, "members": members})
