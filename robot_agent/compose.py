@@ -80,11 +80,9 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
 
 
 def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> "ClipJudge":
-    """Return the judge that trials are scored with.
+    """Return a judge: `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's.
 
-    `tiny` is the one that is never a reward, `tiny-reward` the one that is; a YAML file describes
-    a vision-language model, whose answers are kept in `memory`. The threshold of the classifiers
-    is the calibrated one for real episodes: see DECISIONS.md 11.
+    That one is a vision-language model, whose answers are kept in `memory`.
     """
     from robot_agent.evaluate import clip_judges
     from robot_agent.learn.improve import ImproveConfig
@@ -106,7 +104,7 @@ def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> 
     return clip_judges.classifier_clip_judge(
         ClassifierJudge(members, INSTRUCTIONS),
         [str(manifest["files"][file]["sha256"]) for file in files],
-        ImproveConfig().real_threshold,
+        ImproveConfig().real_threshold if name == "tiny" else 0.5,
         SIZE_PX,
     )
 

@@ -4,15 +4,17 @@ from typing import Protocol, runtime_checkable
 
 from robot_agent.act.plan import Ahead
 from robot_agent.core.protocols import Policy
-from robot_agent.core.types import Chunk, Observation
+from robot_agent.core.types import Chunk, FloatArray, Observation
 
 
 @runtime_checkable
 class Guided(Protocol):
     """A policy that can make a chunk which goes on from what is planned."""
 
-    def act_along(self, observation: Observation, ahead: Ahead) -> Chunk:
-        """Return a chunk whose first actions are those `ahead`, the frozen ones as they are."""
+    def act_along(
+        self, observation: Observation, actions: FloatArray, weights: FloatArray
+    ) -> Chunk:
+        """Return a chunk that is bound to `actions` (N, 7), by `weights` (N,) from 0 to 1."""
 
 
 class Inference(Protocol):
@@ -35,7 +37,7 @@ class Inference(Protocol):
 def infer(policy: Policy, observation: Observation, ahead: Ahead | None) -> Chunk:
     """Return the policy's chunk, guided by the plan where there is one and the policy can."""
     if ahead is not None and len(ahead.actions) and isinstance(policy, Guided):
-        return policy.act_along(observation, ahead)
+        return policy.act_along(observation, ahead.actions, ahead.weights)
     return policy.act(observation)
 
 

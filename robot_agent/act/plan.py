@@ -37,6 +37,12 @@ class Ahead:
     frozen: int
     """How many of them will have been executed when the chunk comes, as far as one can tell."""
 
+    @property
+    def weights(self) -> FloatArray:
+        """How much each of them binds the chunk (N,): 1 while frozen, then fading."""
+        overlap = len(self.actions) - self.frozen
+        return np.array([1.0] * self.frozen + [fade(index, overlap) for index in range(overlap)])
+
 
 class Plan:
     """Actions by step; a step is one executed action, counted over the life of the plan.

@@ -66,14 +66,11 @@ def _late(arguments: argparse.Namespace) -> int:
 
 
 def load_named(name: str) -> "Policy":
-    """Return a shipped policy that samples at temperature 1, in one thread."""
-    import torch
-
+    """Return a shipped policy that samples at temperature 1."""
     from robot_agent.compose import ASSETS
     from robot_agent.models.tiny_team import load_shipped_policy
     from robot_agent.models.tiny_vla import TinyVla
 
-    torch.set_num_threads(1)
     network, instructions, _ = load_shipped_policy(ASSETS, name)
     return TinyVla(network, instructions, version=name)
 

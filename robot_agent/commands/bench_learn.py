@@ -11,6 +11,7 @@ from robot_agent.commands.options import (
     add_seed,
     config_of,
     number,
+    whole,
 )
 from robot_agent.commands.output import progress, show, table
 
@@ -30,6 +31,10 @@ def register(group: "Commands") -> None:
     """Add the command."""
     learn = add_command(group, "learn", "gradient samples per minute of practice", _learn)
     learn.add_argument("--seconds", type=number(1, 3600, "s"), default=60.0, help="of each run")
+    learn.add_argument(
+        "--prompts", type=whole(1, 1000), default=20, help="of an update of the published loop"
+    )
+    learn.add_argument("--pair", action="store_true", help="leave out how it grows with sizes")
     add_config(learn)
     add_seed(learn)
     add_json(learn)
@@ -51,11 +56,14 @@ def _learn(arguments: argparse.Namespace) -> int:
         home_starts(),
         arguments.seconds,
         arguments.seed,
+        arguments.prompts,
     )
     with progress("bench learn") as say:
-        names = ["published", "ours", *SCALED]
+        sizes = [] if arguments.pair else list(SCALED)
+        names = ["published", "ours", *sizes]
         results = bench.compare(
             config_of(PracticeConfig, arguments),
+            sizes,
             lambda name: say(names.index(name), len(names), name),
         )
     rows = [(name, *_numbers(run)) for name, run in results["runs"].items()]

@@ -63,20 +63,29 @@ def _open(folder: Path) -> "EpisodeStore":
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from robot_agent.store.retention import pins
+
     store = _open(arguments.store)
+    pinned = pins(store)
     found = [store.describe(episode_id) for episode_id in store.list()]
     columns = ("id", "instruction", "scene", "outcome", "judged_by", "num_steps")
     rows = [[getattr(info, name) for name in columns] for info in found]
     versions = [_versions(info.weights_versions) for info in found]
     entries = [
-        dict(zip(columns, row, strict=True), weights=weights)
+        dict(zip(columns, row, strict=True), weights=weights, pinned=pinned.get(str(row[0]), ""))
         for row, weights in zip(rows, versions, strict=True)
     ]
     show(
         "episodes list",
         {"episodes": entries, "store": arguments.store},
         as_json=arguments.json,
-        tables=[table(f"{len(rows)} episodes in {arguments.store}", columns, rows)],
+        tables=[
+            table(
+                f"{len(rows)} episodes in {arguments.store}",
+                (*columns, "pinned"),
+                [[*row, pinned.get(str(row[0]), "")] for row in rows],
+            )
+        ],
     )
     return 0
 

@@ -31,6 +31,7 @@ def register(group: Any) -> None:
     prune.add_argument(
         "--releases", type=Path, default=RELEASES, help="episodes their weights learned from stay"
     )
+    prune.add_argument("--no-releases", action="store_true", help="keep none for their sake")
     for parser in (pin, unpin, prune):
         add_store(parser)
         add_json(parser)
@@ -69,7 +70,7 @@ def _show_pins(command: str, found: dict[str, str], *, as_json: bool) -> None:
 def _prune(arguments: argparse.Namespace) -> int:
     from robot_agent.store.retention import prune
 
-    needed = learned_from(arguments.releases)
+    needed = {} if arguments.no_releases else learned_from(arguments.releases)
     done = prune(_store(arguments), arguments.budget_gb, needed, is_dry=arguments.dry_run)
     word = "would go" if arguments.dry_run else "deleted"
     rows = [*((name, word) for name in done.removed), *done.kept.items()]
@@ -86,8 +87,7 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 def learned_from(releases: Path) -> dict[str, str]:
     """Return the episodes that releases name as what they learned from, with the release."""
-    if not releases.is_dir():
-        return {}
+    existing_folder(releases, "a release registry", "Name it with --releases, or --no-releases")
     from robot_agent.commands.weights import open_registry
 
     registry = open_registry(releases)

@@ -70,7 +70,8 @@ def _audit(arguments: argparse.Namespace) -> int:
         write_audit_page(arguments.html, results)
     title = f"Judge {audit.judge} may be used to: {results['use']}"
     columns = (
-        "instruction", "use", "threshold", "found", "false alarms", "AUC", "unknown", "fooled by",
+        "instruction", "use", "threshold (calibrated)", "found", "false alarms", "AUC",
+        "unknown", "fooled by",
     )  # fmt: skip
     notes = [f"{n}: {reason}" for n, a in audit.instructions.items() for reason in a.reasons]
     show(
@@ -123,6 +124,9 @@ def _rows(instructions: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[objec
             for key in ("true_positive_rate", "false_positive_rate")
         ]
         plants = [f"{kind} {p['fooled']}/{p['of']}" for kind, p in found["plants"].items()]
-        threshold, auc = f"{found['threshold']:.3f}", f"{found['auc']:.3f}"
+        threshold, auc = (
+            f"{found['threshold']:.3f} ({found['calibrated']:.3f})",
+            f"{found['auc']:.3f}",
+        )
         unknown = f"{found['unknown']}/{found['clips']}"
         yield (name, found["use"], threshold, *rates, auc, unknown, ", ".join(plants))

@@ -61,7 +61,7 @@ class RunScreen(App[None]):
     def on_mount(self) -> None:
         """Draw ten times a second: ages grow also when nobody says anything."""
         self.set_interval(0.1, self.draw)
-        self.draw()
+        self.call_after_refresh(self.draw)
         self._start()
 
     def draw(self) -> None:
@@ -69,6 +69,8 @@ class RunScreen(App[None]):
         state = self._board.state
         level, word, meaning = headline(state)
         base = self.screen_stack[0]
+        if not base.query("#keys"):
+            return  # not composed yet, or closing
         base.query_one("#title", Static).update(_title(state, self._watch.seconds()))
         banner = base.query_one("#banner", Static)
         banner.update(Text(f"{word}\n{meaning}", _BANNERS[level]))

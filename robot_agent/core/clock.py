@@ -69,12 +69,13 @@ def wall_stamp() -> str:
 
 def days_since(stamp: str) -> float:
     """Return the days since a `wall_stamp`; for people only, as wall clocks are set and jump."""
-    return days_between(stamp, wall_stamp())
+    return (datetime.now(UTC) - _time_of(stamp)).total_seconds() / 86_400
 
 
 def days_between(earlier: str, later: str) -> float:
     """Return the days from one `wall_stamp` to another; ValueError when one is none."""
-    first, second = (
-        datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) for stamp in (earlier, later)
-    )
-    return (second - first).total_seconds() / 86_400
+    return (_time_of(later) - _time_of(earlier)).total_seconds() / 86_400
+
+
+def _time_of(stamp: str) -> datetime:
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)

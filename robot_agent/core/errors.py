@@ -56,9 +56,9 @@ class BundleRejectedError(RobotAgentError):
         """Build the message from the bundle's name, the failed check, its value and its limit."""
         super().__init__(
             f"{bundle}: {check} is {value}, must be {limit}. The active weights keep running; "
-            f"look at it with: robot-agent weights show {bundle}"
+            f"see them with: robot-agent weights list"
         )
-        self.check = check
+        self.check, self.value, self.limit = check, value, limit
 
 
 class SwapRefusedError(RobotAgentError):

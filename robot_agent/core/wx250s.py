@@ -142,6 +142,12 @@ def extreme_points(joints_rad: FloatArray) -> FloatArray:
     return points
 
 
+def longest_way_m(start_rad: FloatArray, goal_rad: FloatArray) -> float:
+    """Return the longest way [m], as the crow flies, of any point of the arm between two poses."""
+    way = extreme_points(goal_rad) - extreme_points(start_rad)
+    return math.sqrt(float((way * way).sum(axis=1).max()))
+
+
 def jacobian(joints_rad: FloatArray) -> FloatArray:
     """Return the tool Jacobian (6, 6) at the tool point in base axes, rows [w; v]."""
     chain = _chain(joints_rad)

@@ -12,6 +12,7 @@ from robot_agent.core.config import load_config
 from robot_agent.core.protocols import Judge
 from robot_agent.core.types import ImageArray
 from robot_agent.evaluate.judging import ClipJudge
+from robot_agent.models.classifier_judge import READING
 from robot_agent.models.vlm_judge import VlmJudge, VlmJudgeConfig
 from robot_agent.models.vlm_server import VlmServer, VlmServerConfig
 
@@ -37,9 +38,9 @@ class VlmFile:
 def classifier_clip_judge(
     judge: Judge, hashes: Sequence[str], threshold: float, size_px: int
 ) -> ClipJudge:
-    """Return a classifier that sees pictures squashed to `size_px`; named by its weights' hashes.
+    """Return a classifier that sees pictures squashed to `size_px`.
 
-    One set of weights gives the name by itself, several the hash of theirs.
+    Its name is a hash of its weights' hashes and of how it reads a clip.
     """
     from robot_agent.models.scaling import resize_squashed
 
@@ -47,9 +48,7 @@ def classifier_clip_judge(
         small = np.stack([resize_squashed(frame, size_px) for frame in frames])
         return float(judge.score(small[None], [instruction])[0])
 
-    digest = (
-        hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    )
+    digest = hashlib.sha256(" ".join([*hashes, READING]).encode()).hexdigest()
     return ClipJudge(digest[:16], threshold, score)
 
 

@@ -56,7 +56,9 @@ class InstructionAudit:
     reasons: tuple[str, ...]
     """Why it may not be used for more; empty for the best verdict."""
     threshold: float
-    """Calibrated on one half of the clips, planted ones too; all rates are of the other half."""
+    """In use, at which the rates are; they are of one half of the clips, planted ones too."""
+    calibrated: float
+    """What the other half of the clips says that the threshold ought to be."""
     report: Mapping[str, Any]
     """Confusion matrix, rates with intervals, calibration; see `JudgeReport.to_json`."""
     auc: float
@@ -147,28 +149,41 @@ def audit_judge(
         ]
         truths = [clip.truth for clip, _ in pairs if not clip.plant]
         if min(truths.count(True), truths.count(False)) >= config.least_clips:
-            found[instruction] = _of_instruction(pairs, config)
+            found[instruction] = _of_instruction(pairs, judge.threshold, config)
     return Audit(judge.name, found)
 
 
-def _of_instruction(pairs: Sequence[tuple[Clip, float]], config: AuditConfig) -> InstructionAudit:
+def _of_instruction(
+    pairs: Sequence[tuple[Clip, float]], threshold: float, config: AuditConfig
+) -> InstructionAudit:
     recorded = [(clip.truth, score) for clip, score in pairs if not clip.plant]
     known = [(truth, score) for truth, score in recorded if not math.isnan(score)]
     unknown = len(recorded) - len(known)
     halves = _halves(known)
     if not all({truth for truth, _ in half} == {True, False} for half in halves):
         reason = f"it has no answer to {unknown} of {len(recorded)} clips"
-        return InstructionAudit("none", (reason,), 0.5, {}, 0.5, (), unknown, len(recorded))
+        return InstructionAudit(
+            "none", (reason,), threshold, threshold, {}, 0.5, (), unknown, len(recorded)
+        )
     traps = [(clip, score) for clip, score in pairs if clip.plant]
     lures = [(False, score) for _, score in traps[0::2] if not math.isnan(score)]
-    threshold = calibrated_threshold(*_columns([*halves[0], *lures]))
+    calibrated = calibrated_threshold(*_columns([*halves[0], *lures]))
     truths, scores = _columns(halves[1])
     report = judge_report(scores, truths, threshold).to_json()
     plants = _plants(traps[1::2], threshold)
     use, reasons = _verdict(report, unknown / len(recorded), plants, config)
     curve = roc_curve(*_columns(known))
     return InstructionAudit(
-        use, reasons, threshold, report, area(curve), curve, unknown, len(recorded), plants
+        use,
+        reasons,
+        threshold,
+        calibrated,
+        report,
+        area(curve),
+        curve,
+        unknown,
+        len(recorded),
+        plants,
     )
 
 

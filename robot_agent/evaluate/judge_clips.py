@@ -122,5 +122,5 @@ def _smeared(frames: ImageArray, rng: np.random.Generator) -> Iterator[ImageArra
         ghost = strength * ghost + (1.0 - strength) * frame
         wide = np.pad(ghost, ((1, 1), (1, 1), (0, 0)), mode="edge")
         rows, columns = ghost.shape[:2]
-        blurred = sum(wide[i : i + rows, j : j + columns] for i in range(3) for j in range(3)) / 9
-        yield np.asarray(blurred.round(), dtype=np.uint8)
+        parts = [wide[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+        yield np.asarray(np.mean(parts, axis=0).round(), dtype=np.uint8)

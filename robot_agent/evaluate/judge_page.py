@@ -47,8 +47,8 @@ def _instruction(name: str, found: Mapping[str, Any]) -> str:
     }
     return section(
         name,
-        f"Allowed: {found['use']}. {reasons}. Threshold {found['threshold']:.3f}, calibrated on "
-        f"the other half of {found['clips']} clips; {found['unknown']} without an answer. Area "
+        f"Allowed: {found['use']}. {reasons}. Threshold {found['threshold']:.3f}; the other half "
+        f"of {found['clips']} clips says {found['calibrated']:.3f}; {found['unknown']} unknown. Area "
         f"under the curve {found['auc']:.3f}. The bars show how often it called a clip a success "
         f"that was made to fool it.",
         matrix,

@@ -1,6 +1,7 @@
 """The table of late policies: starved ticks and success, by mode and latency, paired by start."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ def successes(
 
 
 def _run_cell(config: LateConfig, load: LoadPolicy, cell: Cell) -> list[LateTrial]:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before the policy's libraries start theirs
     scene, policy = scene_named(config.scene), load(config.policy)
     tasks, robot = tasks_of(scene.cell), SimRobot(scene)
     mode, latency_ms = cell

@@ -55,23 +55,17 @@ def next_target(
     if not _RELEASABLE.issuperset(latched):
         return None
     unit = retreat.push_rad / float(np.abs(retreat.push_rad).max())
-    per_rad_m = _way_m(retreat.start_rad, retreat.start_rad - 1e-3 * unit) / 1e-3
+    per_rad_m = wx250s.longest_way_m(retreat.start_rad, retreat.start_rad - 1e-3 * unit) / 1e-3
     step = _WAY_PER_TICK_M / max(per_rad_m, 1e-3) / float(np.abs(retreat.push_rad).max())
     further = replace(retreat, share=retreat.share + step)
     goal_rad = retreat.start_rad - further.share * retreat.push_rad
     inside = np.clip(goal_rad, wx250s.JOINT_LOWER_RAD, wx250s.JOINT_UPPER_RAD)
     is_over = (
-        _way_m(retreat.start_rad, goal_rad) > MAX_WAY_M
+        wx250s.longest_way_m(retreat.start_rad, goal_rad) > MAX_WAY_M
         or float(np.abs(goal_rad - retreat.start_rad).max()) > _MAX_TURN_RAD
-        or _way_m(measured_rad, goal_rad) > _MAX_LEAD_M
+        or wx250s.longest_way_m(measured_rad, goal_rad) > _MAX_LEAD_M
         or bool((inside != goal_rad).any())
         or not is_body_inside(config, goal_rad, measured_rad)
         or closest(config, goal_rad, measured_rad) is not None
     )
     return None if is_over else (goal_rad, further)
-
-
-def _way_m(start_rad: FloatArray, goal_rad: FloatArray) -> float:
-    """Return the longest way of any point of the arm."""
-    way = wx250s.extreme_points(goal_rad) - wx250s.extreme_points(start_rad)
-    return float(np.sqrt((way * way).sum(axis=1).max()))

@@ -71,7 +71,8 @@ def watch(
     is_strained = error_rad > config.max_following_rad or _is_pushing(config, measured)
     strained_ns = (strain.strained_ns or now_ns) if is_strained else None
     is_leaning = error_rad > config.max_following_rad * _LEAN_SHARE or (
-        error_rad > _DROOP_RAD and _way_m(expected, measured.joints_rad) > config.max_lean_m
+        error_rad > _DROOP_RAD
+        and wx250s.longest_way_m(expected, measured.joints_rad) > config.max_lean_m
     )
     leaning_ns = (strain.leaning_ns or now_ns) if is_leaning else None
     moved_ns = strain.moved_ns if readings == strain.readings else now_ns
@@ -97,12 +98,6 @@ def has_left(config: GuardConfig, measured: "Measured") -> bool:
         if outside_m(point, low, high) > config.max_outside_m:
             return True
     return False
-
-
-def _way_m(start_rad: FloatArray, goal_rad: FloatArray) -> float:
-    """Return the longest way of any point of the arm."""
-    way = wx250s.extreme_points(goal_rad) - wx250s.extreme_points(start_rad)
-    return float(np.sqrt((way * way).sum(axis=1).max()))
 
 
 def _lasts(since_ns: int | None, now_ns: int, limit_s: float) -> bool:

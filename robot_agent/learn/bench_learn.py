@@ -35,11 +35,15 @@ class LearnBench:
     seconds: float
     """Of each run."""
     seed: int
+    prompts: int = 20
+    """Groups of one update of the published loop; 20 as published."""
 
-    def compare(self, config: PracticeConfig, on_run: OnRun) -> dict[str, Any]:
-        """Return both loops' numbers, their ratio and how ours grows with its sizes."""
+    def compare(
+        self, config: PracticeConfig, sizes: Sequence[str], on_run: OnRun
+    ) -> dict[str, Any]:
+        """Return both loops' numbers, their ratio and how ours grows with `sizes` of `SCALED`."""
         on_run("published")
-        published = self.published(PublishedLoopConfig())
+        published = self.published(PublishedLoopConfig(prompts=self.prompts))
         on_run("ours")
         ours = self.ours(config)
         both = {"published": published, "ours": ours}
@@ -49,7 +53,7 @@ class LearnBench:
             "ratio": useful["ours"] / useful["published"] if useful["published"] else None,
             "stages": {name: run.pop("stages") for name, run in both.items()},
             "runs": both,
-            "scaling": [self._scaled(config, name, on_run) for name in SCALED],
+            "scaling": [self._scaled(config, name, on_run) for name in sizes],
         }
 
     def published(self, config: PublishedLoopConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Axis letters: B batch, T frames, C H W latents or pictures, A action (10), N epi
 """
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -124,8 +125,7 @@ def train_dit(
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
     )
     average.update_parameters(network.eval())
-    averaged: Dit = average.module
-    return averaged.eval(), metrics
+    return cast("Dit", average.module).eval(), metrics
 
 
 def draw_clips(

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
-from robot_agent.core.protocols import WorldModel
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.scaling import to_unit
@@ -63,8 +62,14 @@ class Start:
     instruction_id: int
 
 
-class Imagination(WorldModel, Protocol):
-    """A batch of imagined episodes that ended ones leave."""
+class Imagination(Protocol):
+    """A `WorldModel` whose ended rollouts leave the batch."""
+
+    def reset(self, observations: Sequence[Observation]) -> ImageArray:
+        """Begin a batch of rollouts; return their frames (B, 64, 64, 3)."""
+
+    def step(self, actions_BA: FloatArray) -> ImageArray:
+        """Advance every rollout by one Bridge action (B, 7); return frames."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rollouts only."""
@@ -229,7 +234,7 @@ class _Book:
         frames: ImageArray,
     ) -> None:
         self.unknown[alive] |= np.isnan(success)
-        progress = np.nan_to_num(progress, nan=0.0)
+        progress = np.where(np.isnan(success), 0.0, progress)  # unknown; else NaN is a fault
         said = success > 0.5
         self.held[alive] = np.where(said, self.held[alive] + 1, 0)
         newly = alive[(self.held[alive] >= _HELD_FRAMES) & (self.ended[alive] == 0)]

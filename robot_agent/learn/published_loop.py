@@ -130,8 +130,14 @@ class PublishedLoop:
                     frames = self._world.step(actions[:, k])
                 seen.append(frames)
         self.rollouts += size
-        stacked = [torch.stack(part, dim=1) for part in (images, tokens, log_probs)]
-        return _Group(*stacked, np.stack(seen, axis=1), start.instruction_id, np.zeros(size))
+        return _Group(
+            torch.stack(images, dim=1),
+            torch.stack(tokens, dim=1),
+            torch.stack(log_probs, dim=1),
+            np.stack(seen, axis=1),
+            start.instruction_id,
+            np.zeros(size),
+        )
 
     def _update(self, batch: Sequence[_Group]) -> None:
         """Take one optimiser step over the whole batch, a trajectory at a time."""

@@ -3,9 +3,9 @@
 import copy
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,8 +70,9 @@ def finetune_members(
 
     The verdict is that of the worst member; see `trust_report`.
     """
+    stop = threading.Event()
     seen, held = _split(scene, config.held_out)
-    stop, real = threading.Event(), of_training(held)
+    real = of_training(held)
 
     def tune(index: int) -> tuple[TinyWorld, dict[str, float], TrustReport]:
         world = copy.deepcopy(members[index])
@@ -92,20 +93,13 @@ def finetune_members(
             report=on_step,
             max_seconds=max_seconds,
         )
-        numbers = {**_errors(world, held, config, seed), "before": before["ours"]}
-        return world, numbers, trust_report(TinyImagination(world), real, config.trust, seed)
+        found = {**_errors(world, held, config, seed), "before": before["ours"]}
+        return world, found, trust_report(TinyImagination(world), real, config.trust, seed)
 
-    with ThreadPoolExecutor(len(members)) as pool, _set_at_end(stop):
-        tuned = list(pool.map(tune, range(len(members))))
-    return [world for world, _, _ in tuned], _judge([found[1:] for found in tuned])
-
-
-@contextmanager
-def _set_at_end(event: threading.Event) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        event.set()
+    with ThreadPoolExecutor(len(members)) as pool, ExitStack() as ending:
+        ending.callback(stop.set)
+        worlds, *found = zip(*pool.map(tune, range(len(members))), strict=True)
+    return list(worlds), _judge(*found)
 
 
 def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:
@@ -129,12 +123,14 @@ def _errors(
     }
 
 
-def _judge(measured: Sequence[tuple[dict[str, float], TrustReport]]) -> Trust:
-    team, first = worst_of([report for _, report in measured]), measured[0][0]
+def _judge(numbers: Sequence[dict[str, float]], reports: Sequence[TrustReport]) -> Trust:
+    team, first = worst_of(reports), numbers[0]
     summary = (
         f"{first['ours']:.1f} dB at step {first['horizon']:.0f}; before {first['before']:.1f}, "
         f"repeat last {first['repeat_last']:.1f}, shuffled actions {first['shuffled']:.1f}"
     )
-    members = [{**found, "report": report.plain()} for found, report in measured]
+    members = [
+        {**found, "report": report.plain()} for found, report in zip(numbers, reports, strict=True)
+    ]
     reason = f"{'; '.join(team['reasons'])} ({summary})"
     return Trust(team["verdict"], reason, {**team, "members": members})

@@ -1,7 +1,7 @@
 """How the seconds of a run divide into its stages, summed over its threads."""
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +13,8 @@ class StageTimes:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.seconds: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.calls: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
 
     @contextmanager
@@ -36,4 +36,5 @@ class StageTimes:
     def shares(self) -> dict[str, float]:
         """Return the share of each stage, 0 to 1, the largest first."""
         total = sum(self.seconds.values()) or 1.0
-        return {stage: spent / total for stage, spent in self.seconds.most_common()}
+        ranked = sorted(self.seconds.items(), key=lambda item: -item[1])
+        return {stage: spent / total for stage, spent in ranked}

@@ -19,7 +19,7 @@ from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import BundleRejectedError, ConfigError, InputError
 from robot_agent.core.policy_needs import BRIDGE_STATE, COLOR_CAMERA, PolicyNeeds
-from robot_agent.core.types import ACTION_DIM, Chunk, ImageArray, Observation
+from robot_agent.core.types import ACTION_DIM, Chunk, FloatArray, ImageArray, Observation
 from robot_agent.models.moments import Moments
 from robot_agent.models.scaling import to_unit
 
@@ -106,15 +106,57 @@ class Pi0Policy:
     @torch.no_grad()
     def act(self, observation: Observation) -> Chunk:
         """Return the next actions (K, 7); InputError when the network gives no numbers."""
-        if not self._words:
-            raise InputError("policy: no instruction yet. Call reset with one first.")
+        return self._chunk_of(self._flow(observation, self._noise()), observation)
+
+    @torch.no_grad()
+    def act_along(
+        self, observation: Observation, actions: FloatArray, weights: FloatArray
+    ) -> Chunk:
+        """Return the next actions (K, 7), bound to what is planned already by inpainting.
+
+        At every time t of the flow the bound actions are drawn to where the flow from the noise
+        to them would be, t noise + (1 - t) actions, each by its weight; the others are made to
+        fit by the network. A weight of 1 keeps an action as it is.
+
+        Args:
+            observation: What is seen.
+            actions: Planned Bridge actions (N, 7) from the first one on.
+            weights: How much each of them binds (N,), 0 to 1.
+        """
+        noise, num = self._noise(), min(len(actions), self._network.config.chunk_size)
+        known = torch.zeros_like(noise[:, :num])
+        known[..., :ACTION_DIM] = torch.from_numpy(self._actions.normalize(actions[:num]))
+        share = torch.from_numpy(weights[:num]).to(noise)[None, :, None]
+        start = noise[:, :num].clone()
+
+        def bind(module: Any, given: Any, named: dict[str, Any]) -> None:
+            del module, given
+            now, at = named["noise"][:, :num], named["timestep"].to(noise)[:, None, None]
+            now += share * (at * start + (1 - at) * known - now)
+
+        hook = self._network.register_forward_pre_hook(bind, with_kwargs=True)
+        try:
+            unit = self._flow(observation, noise)
+        finally:
+            hook.remove()
+        unit[:, :num] += share * (known - unit[:, :num])
+        return self._chunk_of(unit, observation)
+
+    def _noise(self) -> Tensor:
         settings = self._network.config
         shape = (1, settings.chunk_size, settings.max_action_dim)
-        unit = self._network.sample_actions(
-            **self.prepare(observation),
-            noise=torch.randn(shape, generator=self._generator).to(self._like),
-            num_steps=self._config.steps,
-        )[0, : self._config.execute, :ACTION_DIM]
+        return torch.randn(shape, generator=self._generator).to(self._like)
+
+    def _flow(self, observation: Observation, noise: Tensor) -> Tensor:
+        if not self._words:
+            raise InputError("policy: no instruction yet. Call reset with one first.")
+        unit: Tensor = self._network.sample_actions(
+            **self.prepare(observation), noise=noise, num_steps=self._config.steps
+        )
+        return unit
+
+    def _chunk_of(self, unit_1KA: Tensor, observation: Observation) -> Chunk:
+        unit = unit_1KA[0, : self._config.execute, :ACTION_DIM]
         if not unit.isfinite().all():
             raise InputError(
                 f"{self._version}: the network's output is not finite. Nothing is executed; go "

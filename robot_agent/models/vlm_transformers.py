@@ -135,7 +135,7 @@ def _processor(model: str, options: dict[str, Any]) -> Any:
     if is_torchvision_available() or not takes_video:
         return AutoProcessor.from_pretrained(model, **options)
 
-    class PicturesOnly(kind):
+    class PicturesOnly(kind):  # type: ignore[misc, valid-type]  # known when it is loaded
         def __init__(
             self, image_processor: Any, tokenizer: Any, chat_template: str | None = None
         ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robot_agent.core.errors import BundleRejectedError
 from robot_agent.release.bundle import Bundle
-from robot_agent.release.bundle_reader import read_bundle
+from robot_agent.release.bundle_reader import named, read_bundle
 from robot_agent.release.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -88,7 +88,9 @@ class Depot:
             with storage_errors("copying a bundle", staging), folder_lock(staging):
                 for name in (*manifest.files, MANIFEST_NAME, SIGNATURE_NAME):
                     write_durably(staging / name, _read_bounded(source / name, manifest))
-                if read_bundle(staging, self._keyring).manifest != manifest:
+                with named(source.name):
+                    copied = read_bundle(staging, self._keyring).manifest
+                if copied != manifest:
                     raise BundleRejectedError(source.name, "manifest.json", "changing", "at rest")
                 yield staging
         finally:

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from robot_agent.core.errors import BundleRejectedError, InputError
 from robot_agent.release.adapter import ADAPTER_NAME, apply_adapter, read_adapter, write_adapter
-from robot_agent.release.bundle_reader import BundleLimits, read_manifest
+from robot_agent.release.bundle_reader import BundleLimits, named, read_manifest
 from robot_agent.release.delta import (
     DELTA_NAME,
     apply_delta,
@@ -102,7 +102,7 @@ def import_release(
     if source.is_dir():
         return install(source)
     staging = registry.folder / f"{_STAGING}{secrets.token_hex(3)}"
-    with storage_errors("importing a release", source):
+    with storage_errors("importing a release", source), named(source.name):
         staging.mkdir(parents=True)
         try:
             manifest = _unpack(source, staging, keyring)

@@ -23,6 +23,8 @@ _MAX_RESTARTS = 3
 _PATIENCE_S, _RETRY_S = 30.0, 0.25
 """How long a node may wait for its inputs, such as joint states of a driver that still starts."""
 _WATCH_S = 0.5
+_CHANGE_S, _LOADING_S = 60.0, 600.0
+"""How long a change of state may take; configuring reads weights, a base has many gigabytes."""
 
 
 class Agent:
@@ -150,7 +152,8 @@ class Agent:
             try:
                 if self.client.calls.state_of(node.name, 30.0) == wanted:
                     return
-                if self.client.calls.change_state(node.name, transition, timeout_s=60.0):
+                limit_s = _LOADING_S if transition == CONFIGURE else _CHANGE_S
+                if self.client.calls.change_state(node.name, transition, timeout_s=limit_s):
                     return
                 if self.client.calls.state_of(node.name) == wanted:
                     return

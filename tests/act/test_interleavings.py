@@ -76,7 +76,7 @@ def _deaf_to_a_recall(self: Planner) -> bool:
 
 
 def _remembering(self: Planner) -> None:
-    before = self._fresh_ns
+    before = getattr(self, "_fresh_ns", 0)
     _FORGET(self)
     self._fresh_ns = before
 

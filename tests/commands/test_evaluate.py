@@ -43,7 +43,7 @@ def test_a_policy_is_evaluated_judged_and_shown(releases, tmp_path, capsys):
     assert results["pairs"]["current vs factory"]["difference"] == 0
     assert results["pairs"]["current vs factory"]["forgetting"]["trials"] == 1
     assert results["judge"]["trials"] == 4
-    assert results["judge"]["threshold"] == 0.2
+    assert results["judge"]["threshold"] == 0.25
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 2  # the weights are one
     text = page.read_text("utf-8")
     assert text.count("data:image/gif") == 2 + 4

@@ -28,10 +28,27 @@ def drive(board: RunBoard, act: Act, size: tuple[int, int] = (80, 24)) -> None:
     async def body() -> None:
         screen = RunScreen(board, lambda: None)
         async with screen.run_test(size=size) as pilot:
-            await pilot.pause()
+            await shows(screen, pilot, "STOP")
             await act(screen, pilot)
 
     asyncio.run(body())
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if condition():
+            return
+        await pilot.pause(0.05)
+    pytest.fail("not within five seconds")
+
+
+async def shows(screen: RunScreen, pilot: Pilot[None], words: str) -> None:
+    """Wait until the lowest screen shows `words`; a loaded machine draws late."""
+    for _ in range(100):
+        if words in shown(screen):
+            return
+        await pilot.pause(0.05)
+    pytest.fail(f"'{words}' is not shown:\n{shown(screen)}")
 
 
 def shown(screen: RunScreen) -> str:
@@ -56,15 +73,13 @@ def test_stop_works_while_a_dialog_is_open_and_the_dialog_stays(board):
 
     async def act(screen, pilot):
         asking.start()
-        await pilot.pause(0.3)
-        assert len(screen.screen_stack) == 2
+        await until(pilot, lambda: len(screen.screen_stack) == 2)
         await pilot.press("escape")
         assert board.stop_asked.is_set()
         await pilot.press("z")
         assert len(screen.screen_stack) == 2, "z is no answer"
         await pilot.press("n")
-        await pilot.pause(0.3)
-        assert len(screen.screen_stack) == 1
+        await until(pilot, lambda: len(screen.screen_stack) == 1)
 
     drive(board, act)
     asking.join(2.0)
@@ -77,8 +92,7 @@ def test_stop_works_before_anything_was_heard():
     async def act(screen, pilot):
         assert "WAITING" in shown(screen)
         await pilot.press("q")
-        await pilot.pause(0.2)
-        assert "STOP NOT CONFIRMED" in shown(screen)
+        await shows(screen, pilot, "STOP NOT CONFIRMED")
 
     drive(board, act)
     assert board.stop_asked.is_set()
@@ -99,8 +113,7 @@ def test_everything_an_operator_needs_is_on_one_screen(board, size):
 def test_a_guard_that_falls_silent_is_seen_and_stop_still_counts(board):
     async def act(screen, pilot):
         board.change(agent=replace(MOVING, guard_age_s=5.0))
-        await pilot.pause(0.2)
-        assert "GUARD SILENT" in shown(screen)
+        await shows(screen, pilot, "GUARD SILENT")
         await pilot.press("q")
         assert board.stop_asked.is_set()
 
@@ -110,12 +123,10 @@ def test_a_guard_that_falls_silent_is_seen_and_stop_still_counts(board):
 def test_events_are_listed_and_the_screen_closes_when_the_run_is_over(board):
     async def act(screen, pilot):
         board.change(note="episode begins")
-        await pilot.pause(0.2)
         events = screen.query_one("#events", RichLog)
-        assert any("episode begins" in line.text for line in events.lines)
+        await until(pilot, lambda: any("episode begins" in line.text for line in events.lines))
         board.change(phase="over")
-        await pilot.pause(0.3)
-        assert not screen.is_running
+        await until(pilot, lambda: not screen.is_running)
 
     drive(board, act)
 
@@ -126,8 +137,7 @@ def test_leaving_ends_the_episode_and_twice_leaves_at_once(board):
         assert board.end_asked.is_set()
         assert screen.is_running
         await pilot.press("ctrl+c")
-        await pilot.pause(0.3)
-        assert not screen.is_running
+        await until(pilot, lambda: not screen.is_running)
 
     drive(board, act)
 
@@ -143,8 +153,7 @@ def test_a_key_judges_the_running_episode(board):
 def test_words_of_the_agent_are_never_markup(board):
     async def act(screen, pilot):
         board.change(agent=replace(MOVING, causes=("[red]x[/red]",)), note="[bold]y[/nothing]")
-        await pilot.pause(0.2)
-        assert "[red]x[/red]" in shown(screen)
+        await shows(screen, pilot, "[red]x[/red]")
         assert isinstance(screen.query_one("#facts"), Static)
 
     drive(board, act)

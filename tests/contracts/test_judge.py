@@ -61,14 +61,36 @@ def test_progress_of_closing_is_the_complement_of_opening():
     assert opened + closed == pytest.approx(np.ones(6), abs=1e-6)
 
 
-def test_a_clip_counts_only_when_its_last_two_frames_agree():
+def test_a_clip_is_read_from_its_first_and_last_frames():
     judge = ClassifierJudge(members(1), KNOWN)
     clip = np.random.default_rng(2).integers(0, 256, (1, 4, 64, 64, 3), dtype=np.uint8)
-    ids = np.zeros(1, np.int64)
-    last, _ = judge.assess(clip[:, 0], clip[:, 3], ids)
-    before, _ = judge.assess(clip[:, 0], clip[:, 2], ids)
-    assert last[0] != before[0]
-    assert judge.score(clip, ["open the drawer"])[0] == min(last[0], before[0])
+    found = judge.score(clip, ["open the drawer"])
+    assert judge.score(clip[:, [0, 3]], ["open the drawer"]) == found
+    assert judge.score(clip[:, [3, 0]], ["open the drawer"]) != found
+
+
+class Witnesses(ClassifierJudge):
+    def __init__(self, success, progress):
+        super().__init__(members(1), KNOWN)
+        self.said = np.array([success]), np.array([progress])
+
+    def assess(self, first, images, instruction_ids):
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("success", "progress", "wanted"),
+    [(0.5, 0.8, 0.5), (0.9, 0.8, 0.9), (0.5, 1.0, 0.83), (0.5, 0.4, 0.04), (0.0, 1.0, 0.0)],
+)
+def test_success_and_progress_bear_witness_together(success, progress, wanted):
+    clip = np.zeros((1, 2, 64, 64, 3), np.uint8)
+    found = Witnesses(success, progress).score(clip, ["open the drawer"])
+    assert found == pytest.approx([wanted], abs=0.01)
+
+
+def test_what_a_member_does_not_know_is_unknown():
+    clip = np.zeros((1, 2, 64, 64, 3), np.uint8)
+    assert np.isnan(Witnesses(np.nan, 0.9).score(clip, ["open the drawer"])).all()
 
 
 def test_a_clip_of_an_unknown_task_is_refused():

@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_agent.core.errors import TrainingDivergedError
-from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner, clipped_loss, group_advantages
+from robot_agent.learn.grpo import (
+    GrpoConfig,
+    TinyPolicyLearner,
+    clipped_loss,
+    clipped_share,
+    group_advantages,
+    token_entropy,
+)
 from robot_agent.learn.imagine import ImagineConfig, Start, imagine
-from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
+from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig, token_log_probs
 from tests.contracts.worlds import CountingWorld, observations
 
 REWARDS = st.lists(st.floats(0, 1.5, width=32), min_size=12, max_size=12)
@@ -205,3 +212,106 @@ def test_chunks_after_the_end_of_a_rollout_teach_nothing():
         )
         updated.append(policy)
     assert is_unchanged(updated[0], snapshot_of(updated[1]))
+
+
+# ------------------------------------------------------------------------------- the whole update
+
+
+def slow_gradient(logits, tokens, old, advantage, config):
+    """Gradient of the clipped loss by the logits at temperature 1, by hand."""
+    gradient, count = np.zeros_like(logits), tokens.size
+    for place in np.ndindex(tokens.shape):
+        row = logits[place]
+        probability = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        token, a = tokens[place], advantage[place[0]]
+        ratio = np.exp(np.log(probability[token]) - old[place])
+        bounded = min(max(ratio, 1 - config.clip_low), 1 + config.clip_high)
+        if ratio * a <= bounded * a:
+            chosen = np.arange(len(row)) == token
+            gradient[place] = -a * ratio * (chosen - probability) / count
+    return gradient
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_the_gradient_of_an_update_equals_slow_numpy(seed):
+    rng, config = np.random.default_rng(seed), GrpoConfig()
+    logits = rng.normal(size=(3, 5, 7, 6))
+    tokens, advantage = rng.integers(0, 6, (3, 5, 7)), rng.normal(size=3)
+    old = np.log(1 / 6) + rng.normal(0, 0.4, (3, 5, 7))
+    given_logits = torch.from_numpy(logits).requires_grad_()
+    log_probs = token_log_probs(given_logits.double(), torch.from_numpy(tokens), 1.0)
+    clipped_loss(
+        log_probs, torch.from_numpy(old), torch.from_numpy(advantage)[:, None, None], config
+    ).backward()
+    wanted = slow_gradient(logits, tokens, old, advantage, config)
+    assert given_logits.grad.numpy() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_several_minibatches_move_the_ratio_so_that_the_clip_acts():
+    shares = {}
+    for minibatch in (1_000, 8):
+        policy = make_policy()
+        config = GrpoConfig(learning_rate=1e-2, minibatch=minibatch, epochs=1)
+        rollouts = bandit_rollouts(policy, 0)
+        found = TinyPolicyLearner(policy, config, 1.0).update(rollouts, torch.Generator())
+        shares[minibatch] = found["clipped"]
+    assert shares[1_000] == 0.0, "one step a batch: the ratio is one"
+    assert shares[8] > 0.0
+
+
+def test_the_share_of_clipped_tokens_counts_the_side_that_acts():
+    ratio = torch.tensor([1.4, 1.1, 0.7]).log()[:, None, None].expand(3, 5, 7)
+    zeros = torch.zeros(3, 5, 7)
+    gained, lost = torch.ones(3), -torch.ones(3)
+    assert clipped_share(ratio, zeros, gained, GrpoConfig()) == pytest.approx(1 / 3)
+    assert clipped_share(ratio, zeros, lost, GrpoConfig()) == pytest.approx(1 / 3)
+    assert clipped_share(ratio[:1], zeros[:1], lost[:1], GrpoConfig()) == 0.0
+
+
+@pytest.mark.parametrize(("warmup", "share"), [(0, 1.0), (3, 0.25)])
+def test_warm_up_gives_the_first_update_a_share_and_never_nothing(warmup, share):
+    policy = make_policy()
+    learner = TinyPolicyLearner(policy, GrpoConfig(warmup_updates=warmup), 1.0)
+    before = snapshot_of(policy)
+    learner.update(bandit_rollouts(policy, 0), torch.Generator())
+    (group,) = learner.optimizer.param_groups
+    assert group["lr"] == pytest.approx(share * GrpoConfig().learning_rate)
+    assert not is_unchanged(policy, before)
+
+
+def test_an_entropy_bonus_keeps_the_tokens_spread():
+    left = []
+    for bonus in (0.0, 5.0):
+        policy = make_policy()
+        config = GrpoConfig(learning_rate=3e-3, minibatch=16, entropy=bonus)
+        learner = TinyPolicyLearner(policy, config, 1.0)
+        for seed in range(6):
+            rollouts = bandit_rollouts(policy, seed, version=learner.version)
+            learner.update(rollouts, torch.Generator().manual_seed(seed))
+        logits = policy(torch.rand(4, 3, 64, 64), torch.zeros(4, dtype=torch.long))
+        left.append(float(token_entropy(logits, 1.0).detach()))
+    assert left[1] > left[0]
+    uniform = token_entropy(torch.zeros(1, 5, 7, 8), 1.0)
+    assert float(uniform) == pytest.approx(np.log(8))
+
+
+def test_rollouts_that_are_not_kept_are_compared_with_nobody():
+    reward = np.array([1.0, 2.0, 3.0, 100.0, 5.0, 5.0, 5.0, 7.0])
+    kept = np.array([True, True, True, False, True, True, True, False])
+    found = group_advantages(reward, 4, kept_B=kept)
+    assert found[:3] == pytest.approx(slow_advantages([1.0, 2.0, 3.0], 3), abs=1e-6)
+    assert found[3:].tolist() == [0.0] * 5
+
+
+def test_an_update_that_diverges_in_a_late_minibatch_gives_back_the_weights_of_before():
+    policy = make_policy()
+    learner = TinyPolicyLearner(policy, GrpoConfig(minibatch=8, learning_rate=1e-2), 1.0)
+    rollouts = bandit_rollouts(policy, 0)
+    useful = np.flatnonzero(np.abs(group_advantages(rollouts.reward_B, 8)) > 0)
+    rollouts.log_probs_BNKA[useful[-1]] = torch.nan
+    before = snapshot_of(policy)
+    with pytest.raises(TrainingDivergedError, match="as before this update"):
+        learner.update(rollouts, torch.Generator().manual_seed(0))
+    assert is_unchanged(policy, before)
+    assert learner.version == 0

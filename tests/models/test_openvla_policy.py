@@ -151,6 +151,25 @@ def test_openvla_draws_one_action_token_by_token(folder):
         OpenVlaPolicyConfig(decoding="autoregressive", chunk=5)
 
 
+def test_log_probabilities_of_tokens_drawn_one_by_one_are_those_of_a_slow_loop(folder):
+    policy = load(folder, decoding="autoregressive", chunk=1, temperature=1.3)
+    policy.reset("open the drawer", 4)
+    sampled = policy.sample(observation())
+    network = load_openvla(folder, TINY, dtype=torch.float32)
+    ids = list(PROMPT_IDS)
+    with torch.no_grad():
+        context = network.context(policy.prepare(observation())[0])
+        for a in range(7):
+            # Written out, without a cache: the whole sequence again for every token.
+            embedded = network.language.model.embed_tokens(torch.tensor([ids]))
+            whole = torch.cat([embedded[:, :1], context, embedded[:, 1:]], dim=1)
+            logits = network.language(inputs_embeds=whole).logits[0, -1, network.action_ids()]
+            scaled, drawn = logits.double() / 1.3, int(sampled.bins_KA[0, a])
+            wanted = scaled[drawn] - scaled.exp().sum().log()
+            assert sampled.log_probs_KA[0, a] == pytest.approx(float(wanted), abs=1e-4)
+            ids.append(int(network.action_ids()[drawn]))
+
+
 def test_state_and_second_picture_change_the_actions_and_are_named_when_missing(folder):
     policy = load(folder, uses_state=True, second_camera="wrist")
     needs = policy.needs

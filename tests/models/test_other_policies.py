@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import PI0Config, PI0ForConditionalGeneration
 
+from robot_agent.act.inference import Guided
 from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.errors import BundleRejectedError, ConfigError, InputError
 from robot_agent.core.types import Observation
@@ -102,6 +103,28 @@ def test_pi0_is_the_flow_of_its_own_velocity(network):
             x = x - network(**inputs, noise=x, timestep=time).logits / 4
     wanted = ACTIONS.unnormalize(x[0, :5, :7].double().numpy())
     np.testing.assert_allclose(acting.act(seen()).actions, wanted, atol=1e-5)
+
+
+def test_pi0_goes_on_from_a_plan_by_inpainting(network):
+    """Frozen actions stay, what is bound less comes nearer, the rest is made to fit."""
+    acting = policy(network, execute=6)
+    acting.reset("open the drawer", 3)
+    free = acting.act(seen()).actions
+    planned = free[:4] + 0.5 * np.array(ACTIONS.std)
+    planned[:, 6] = np.clip(planned[:, 6], 0.0, 1.0)
+    weights = np.array([1.0, 1.0, 0.5, 0.1])
+    acting.reset("open the drawer", 3)
+    bound = acting.act_along(seen(), planned, weights).actions
+    assert np.allclose(bound[:2], planned[:2], atol=1e-6)
+    distance, before = np.abs(bound - free)[:4, :6], np.abs(planned - free[:4])[:, :6]
+    assert (distance[2] > 0.3 * before[2]).all(), "half bound"
+    assert not np.array_equal(bound[4:], free[4:]), "what follows was made with the plan in view"
+    acting.reset("open the drawer", 3)
+    assert np.array_equal(acting.act(seen()).actions, free), "nothing of the plan is left behind"
+    acting.reset("open the drawer", 3)
+    loose = acting.act_along(seen(), planned, np.zeros(4)).actions
+    assert np.allclose(loose, free, atol=1e-6), "weights of 0 bind nothing"
+    assert isinstance(acting, Guided)
 
 
 def test_pi0_says_what_it_needs_and_refuses_what_it_cannot_use(network):

@@ -272,6 +272,11 @@ def test_a_file_of_noise_and_a_foreign_signature_are_refused(tmp_path, rng):
     with pytest.raises(BundleRejectedError, match="must be a plain tar"):
         import_release(theirs, tmp_path / "noise", KEYRING)
     make_bundle(tmp_path / "foreign", key=STRANGER)
+    with tarfile.open(tmp_path / "foreign.tar", "w:", format=tarfile.USTAR_FORMAT) as archive:
+        for name in ("manifest.json", "manifest.sig"):
+            archive.add(tmp_path / "foreign" / name, name)
+    with pytest.raises(BundleRejectedError, match=r"^foreign\.tar: signature key is"):
+        import_release(theirs, tmp_path / "foreign.tar", KEYRING)
     with pytest.raises(BundleRejectedError, match="signature key"):
         import_release(theirs, tmp_path / "foreign", KEYRING)
 

@@ -238,7 +238,7 @@ def test_space_for_two_copies_is_asked_for(releases_path, tmp_path):
 def test_a_copy_damaged_before_verification_is_refused(registry, tmp_path):
     make_bundle(tmp_path / "b1", 1, key=OPERATOR)
     (tmp_path / "b1" / "report.json").write_bytes(b"{}")
-    with pytest.raises(BundleRejectedError):
+    with pytest.raises(BundleRejectedError, match=r"^b1: report\.json size is 2, must be"):
         registry.publish(tmp_path / "b1")
     assert registry.list() == []
     assert list((registry.folder / "bundles").iterdir()) == []
