@@ -259,7 +259,8 @@ class Burst:
 
 
 def _require_parts(config: PracticeConfig, guards: Safeguards, num_worlds: int) -> None:
-    if config.check_every and None in (guards.held_out_world, guards.held_out_judge):
+    is_held_out = guards.held_out_world is not None and guards.held_out_judge is not None
+    if config.check_every and not is_held_out:
         raise ConfigError(
             f"check_every={config.check_every} needs a held-out judge and world, there are none. "
             f"Give both, or set it to 0."
@@ -281,16 +282,13 @@ def imagined_success(
     seed: int,
     repeats: int = 4,
 ) -> dict[int, tuple[float, int]]:
-    """Return success (rate, rollouts) in imagination per instruction id, of what is known."""
+    """Return closed-loop success (rate, rollouts) in imagination per instruction id.
+
+    Only of rollouts that the judge knows; a task of which it knows none is left out.
+    """
+    generator = torch.Generator().manual_seed(seed)
     rollouts = imagine(
-        world,
-        policy,
-        judge,
-        starts,
-        config,
-        group=repeats,
-        version=0,
-        generator=torch.Generator().manual_seed(seed),
+        world, policy, judge, starts, config, group=repeats, version=0, generator=generator
     )
     known = ~np.isnan(rollouts.success_B)
     ids, success = rollouts.instructions_B.numpy()[known], rollouts.success_B[known]
