@@ -136,7 +136,8 @@ def _verdict(records: "Sequence[RoundRecord]") -> str:
             f"shadow. See: robot-agent weights show {last.not_acting}"
         )
     if not last.trusted:
-        return f"round {last.index}: the world model is not trusted here: {last.trust}"
+        reasons = "; ".join(last.trust.get("reasons", ()))
+        return f"round {last.index}: the world model is not trusted here: {reasons}"
     failed = [check for check in last.gate if not check["passed"]]
     if failed:
         check = failed[0]

@@ -1,6 +1,7 @@
 """`world train|finetune`, `policy train`, `judge train`: networks from recordings."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ from robot_agent.commands.options import (
     existing_folder,
     new_file,
 )
-from robot_agent.commands.output import progress, show, table
+from robot_agent.commands.output import Say, progress, show, table
 from robot_agent.commands.policy import register as register_policy
+from robot_agent.commands.scene_finetune import finetune_scene
+from robot_agent.commands.trust import register as register_trust
 from robot_agent.core.config import to_plain
 from robot_agent.core.errors import ConfigError
 
@@ -55,8 +58,13 @@ def register(commands: "Commands") -> None:
         add_config(train)
         add_json(train)
     register_samplers(world)
-    finetune = add_command(world, "finetune", "adapt the world model to real clips", _finetune)
-    finetune.add_argument("--clips", type=Path, required=True, help="folder of NNN.mp4, NNN.npz")
+    register_trust(world)
+    finetune = add_command(world, "finetune", "adapt the world model to a scene", _finetune)
+    source = finetune.add_mutually_exclusive_group(required=True)
+    source.add_argument("--clips", type=Path, help="folder of NNN.mp4, NNN.npz")
+    source.add_argument("--data", type=Path, help="recording of the scene; first episodes train")
+    finetune.add_argument("--replay", type=Path, help="old episodes, with --data (default: made)")
+    finetune.add_argument("--home", type=Path, help="unseen episodes at home, with --data")
     finetune.add_argument("--out", type=Path, default=_FINETUNED, help="folder for the weights")
     add_seed(finetune)
     add_config(finetune)
@@ -76,6 +84,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if getattr(arguments, "family", "") == "dit":
         return train_dit(arguments, data[0])
     from robot_agent.learn import pretraining
+    from robot_agent.learn.processes import training_processes
 
     config = config_of(pretraining.PretrainingConfig, arguments)
     name = arguments.network
@@ -84,15 +93,14 @@ def _train(arguments: argparse.Namespace) -> int:
         "policy": pretraining.pretrain_policy,
         "judge": pretraining.pretrain_judge,
     }[name]
-    job = pretraining.Job(
-        data, new_file(arguments.out), arguments.seed, arguments.held_out, arguments.init
-    )
-    with progress(f"training the {name}") as say:
-        results = run(
-            job,
-            config,
-            lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
+    out = new_file(arguments.out)
+    with training_processes() as rank, progress(f"training the {name}") as say:
+        job = pretraining.Job(
+            data, out, arguments.seed, arguments.held_out, arguments.init, rank=rank
         )
+        results = run(job, config, lambda step, *rest: _say_loss(say, step, *rest))
+    if rank:
+        return 0
     results["config"] = {name: to_plain(config)[name], "threads": config.threads}
     shown = {key: value for key, value in results.items() if key != "config"}
     show(
@@ -105,7 +113,13 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _say_loss(say: Say, step: int, total: int, metrics: Mapping[str, float]) -> None:
+    say(step, total, f"loss {metrics['loss']:.4f}")
+
+
 def _finetune(arguments: argparse.Namespace) -> int:
+    if arguments.data is not None:
+        return finetune_scene(arguments)
     existing_folder(arguments.clips, "a folder of clips", "Check the path.")
     from robot_agent.learn.clips import ClipFinetuneConfig, finetune_on_clips
 

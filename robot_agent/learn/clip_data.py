@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robot_agent.core.errors import InputError
@@ -164,8 +165,11 @@ def held_out_window(
     return window, names
 
 
-def of_another_clip(names: Sequence[str], rng: np.random.Generator) -> Tensor:
-    """Return for each window the index of one of another clip, or of another window at least."""
+def of_another_clip(names: Sequence[str] | NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+    """Return for each window the index of one of another clip, or of another window at least.
+
+    Clips are told apart by name or number.
+    """
     labels = np.array(names)
     chosen = []
     for index, name in enumerate(names):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robot_agent.learn.clip_data import RealClip, held_out_window, of_another_clip
 from robot_agent.learn.data import Window
+from robot_agent.learn.picture_scores import psnr_each
 from robot_agent.models.tiny_world import TinyWorld
 
 HORIZONS = (1, 5, 10)
@@ -48,7 +49,7 @@ def score(
         rng = np.random.default_rng(seed)
         others = [of_another_clip(names, rng) for _ in range(_SHUFFLES)]
         shuffled = [_rollout_psnr(world, window, window.actions_BTA[index]) for index in others]
-        still = _psnr_each(window.images_BTCHW[:, 0], window.images_BTCHW[:, -1])
+        still = psnr_each(window.images_BTCHW[:, 0], window.images_BTCHW[:, -1]).tolist()
         found[horizon] = {
             "ours": list(zip(names, ours, strict=True)),
             "repeat_last": list(zip(names, still, strict=True)),
@@ -104,12 +105,7 @@ def _rollout_psnr(world: TinyWorld, window: Window, actions_BTA: Tensor) -> list
         image, state = world(
             image, window.first_BCHW, state, actions_BTA[:, t + 1], actions_BTA[:, t]
         )
-    return _psnr_each(image.clamp(0.0, 1.0), window.images_BTCHW[:, -1])
-
-
-def _psnr_each(image_BCHW: Tensor, target_BCHW: Tensor) -> list[float]:
-    error_B = (image_BCHW - target_BCHW).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return [float(value) for value in -10.0 * torch.log10(error_B)]
+    return psnr_each(image.clamp(0.0, 1.0), window.images_BTCHW[:, -1]).tolist()
 
 
 def _mean(pairs: Sequence[tuple[str, float]], clip: str) -> float | None:

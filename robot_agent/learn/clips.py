@@ -97,7 +97,7 @@ def finetune_on_clips(
     config, watch = config or ClipFinetuneConfig(), Stopwatch()
     clips = read_clips(folder, config.train_share)
     _require_length(clips, config)
-    before, start = _shipped_world(config.start)
+    before, start = shipped_world(config.start)
     correlations = lag_correlations(clips)
     lag = config.action_lag_steps
     lag = int(np.argmax(correlations)) if lag is None else lag
@@ -115,7 +115,7 @@ def finetune_on_clips(
         "started_from": start,
         "seconds": watch.seconds(),
     }
-    _save(out, world, {**results, "config": to_plain(config), "seed": seed})
+    save_finetuned(out, world, {**results, "config": to_plain(config), "seed": seed})
     return results
 
 
@@ -138,7 +138,7 @@ def _require_length(clips: Sequence[RealClip], config: ClipFinetuneConfig) -> No
         )
 
 
-def _shipped_world(folder: Path) -> tuple[TinyWorld, str]:
+def shipped_world(folder: Path) -> tuple[TinyWorld, str]:
     """Return the first member of the shipped world models and its hash."""
     manifest, world = read_manifest(folder), TinyWorld()
     try:
@@ -153,7 +153,7 @@ def _shipped_world(folder: Path) -> tuple[TinyWorld, str]:
     return world.eval(), sha256
 
 
-def _save(out: Path, world: TinyWorld, results: dict[str, Any]) -> None:
+def save_finetuned(out: Path, world: TinyWorld, results: dict[str, Any]) -> None:
     """Write weights, then the results that name their hash: a reader can tell a torn pair."""
     content = save({key: tensor.contiguous() for key, tensor in world.state_dict().items()})
     note = {

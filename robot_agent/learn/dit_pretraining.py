@@ -29,7 +29,7 @@ from robot_agent.learn.dit_training import (
     train_dit,
 )
 from robot_agent.learn.fit import Report
-from robot_agent.learn.world_training import psnr
+from robot_agent.learn.picture_scores import psnr, ssim
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.worldgym.checkpoint import file_sha256, load_network, read_weights
 from robot_agent.models.worldgym.imagination import LatentSampler
@@ -40,7 +40,6 @@ from robot_agent.store.durable import publish_folder, storage_errors, sync_folde
 
 HORIZONS = (1, 5, 10, 20)
 _FRAMES = max(HORIZONS)
-_WINDOW_PX = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,24 +199,3 @@ def _quality(sampler: LatentSampler, chunk: int, held_out: LatentEpisodes) -> di
         scores["psnr"][str(horizon)] = psnr(ours, real)
         scores["ssim"][str(horizon)] = ssim(ours, real)
     return scores
-
-
-def ssim(image_BCHW: Tensor, target_BCHW: Tensor) -> float:
-    """Return the mean structural similarity of pictures in [0, 1].
-
-    Source: Wang et al. 2004, with a uniform window of 7 pixels, K1 = 0.01, K2 = 0.03, and
-    unbiased variances.
-    """
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, _WINDOW_PX, stride=1)
-
-    count = _WINDOW_PX**2
-    unbiased = count / (count - 1)
-    a, b = mean(image_BCHW), mean(target_BCHW)
-    aa = unbiased * (mean(image_BCHW**2) - a * a)
-    bb = unbiased * (mean(target_BCHW**2) - b * b)
-    ab = unbiased * (mean(image_BCHW * target_BCHW) - a * b)
-    c1, c2 = 0.01**2, 0.03**2
-    shares = ((2 * a * b + c1) * (2 * ab + c2)) / ((a * a + b * b + c1) * (aa + bb + c2))
-    return float(shares.mean())

@@ -4,7 +4,7 @@ Axis letters: B batch, T frames, C H W latents or pictures, A action (10), N epi
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.protocols import Autoencoder
 from robot_agent.core.types import FloatArray
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.learn.training_checkpoint import Checkpoint, Keep
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.small_autoencoder import SmallAutoencoder
 from robot_agent.models.worldgym.actions import slots_of_episodes
@@ -88,7 +89,7 @@ def train_dit(
     seed: int,
     *,
     report: Report | None = None,
-    log: Path | None = None,
+    keep: Keep | None = None,
 ) -> tuple[Dit, Metrics]:
     """Train in place; return the averaged network (EMA) and the last metrics.
 
@@ -100,10 +101,13 @@ def train_dit(
     rng = np.random.default_rng(seed)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     network.train()
+    averaged_to = 0
 
     def loss_of_step(step: int) -> tuple[Tensor, Metrics]:
-        if step:
+        nonlocal averaged_to
+        if step > averaged_to:
             average.update_parameters(network)
+            averaged_to = step
         latents, slots = draw_clips(episodes, config.batch, config.frames, rng)
         hidden = torch.rand(len(slots), 1, 1, generator=generator) < config.action_dropout
         slots = torch.where(hidden, null_action(slots), slots)
@@ -111,12 +115,17 @@ def train_dit(
             loss = diffusion_loss(network, latents, slots, generator)
         return loss, {"loss": float(loss.detach())}
 
-    metrics = fit(network.parameters(), loss_of_step, config.fit, report=report, log=log)
-    average.update_parameters(network)
-    network.eval()
-    averaged = average.module
-    assert isinstance(averaged, Dit)
-    return averaged.eval(), metrics
+    kept = {"network": network, "average": average}
+    metrics = fit(
+        network.parameters(),
+        loss_of_step,
+        config.fit,
+        report=report,
+        log=None if keep is None else keep.log,
+        checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
+    )
+    average.update_parameters(network.eval())
+    return cast("Dit", average.module).eval(), metrics
 
 
 def draw_clips(

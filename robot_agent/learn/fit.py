@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import TrainingDivergedError
+from robot_agent.learn.training_checkpoint import Checkpoint
 
 Metrics = dict[str, float]
 Report = Callable[[int, int, Metrics], None]
@@ -29,6 +32,9 @@ class FitConfig:
     """Linear warm-up that starts above zero, so that no update is wasted."""
     final_fraction: float = 0.05
     """Learning rate at the end, relative to the peak."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    accumulate: int = 1
+    """Batches whose gradients are averaged before each update."""
     clip_norm: float = 1.0
     stop_after: int = 0
     """Updates after which to stop on the way down the schedule; 0 goes to its end."""
@@ -37,6 +43,7 @@ class FitConfig:
         """Check ranges."""
         require_range("steps", self.steps, 1, 10_000_000)
         require_range("learning_rate", self.learning_rate, 1e-8, 1.0)
+        require_range("accumulate", self.accumulate, 1, 100_000)
         require_range("stop_after", self.stop_after, 0, self.steps)
         require_range("final_fraction", self.final_fraction, 0.0, 1.0)
 
@@ -49,8 +56,12 @@ def fit(
     report: Report | None = None,
     log: Path | None = None,
     max_seconds: float = math.inf,
+    checkpoint: Checkpoint | None = None,
 ) -> Metrics:
     """Minimise `loss_of_step(step)`; return the mean metrics of the last tenth.
+
+    Under torchrun every process calls this with batches of its own; gradients are averaged over
+    them, so that all keep the same weights.
 
     Args:
         parameters: What is trained.
@@ -59,6 +70,7 @@ def fit(
         report: Progress; may raise KeyboardInterrupt to stop cleanly between two steps.
         log: JSON-lines file to append to.
         max_seconds: Stops early when this much time has passed.
+        checkpoint: Keeps the run, and resumes one that was cut short.
 
     Raises:
         TrainingDivergedError: The loss or the gradient is not finite.
@@ -69,21 +81,16 @@ def fit(
     )
     watch = Stopwatch()
     recent: list[Metrics] = []
-    for step in range(config.stop_after or config.steps):
+    first = 0 if checkpoint is None else checkpoint.restore(optimizer)
+    for step in range(first, config.stop_after or config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
-        loss, metrics = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(trained, config.clip_norm))
-        if not (math.isfinite(norm) and math.isfinite(float(loss.detach()))):
-            raise TrainingDivergedError(
-                f"step {step}: loss={float(loss.detach())}, gradient norm={norm}, must be finite. "
-                f"The weights before this run are untouched; lower the learning rate "
-                f"({config.learning_rate})."
-            )
+        metrics = _accumulate(trained, loss_of_step, step, config)
         optimizer.step()
         recent = [*recent[-max(9, config.steps // 10) :], metrics]
+        if checkpoint is not None:
+            checkpoint.save(step + 1, optimizer)
         if report is not None:
             report(step + 1, config.steps, metrics)
         if log is not None and (step % 20 == 0 or step + 1 == config.steps):
@@ -93,10 +100,46 @@ def fit(
                 )
         if watch.seconds() > max_seconds:
             break
-    return {key: sum(m[key] for m in recent) / len(recent) for key in recent[-1]}
+    keys = recent[-1] if recent else {}
+    return {key: sum(m[key] for m in recent) / len(recent) for key in keys}
+
+
+def _accumulate(
+    trained: Sequence[nn.Parameter],
+    loss_of_step: Callable[[int], tuple[Tensor, Metrics]],
+    step: int,
+    config: FitConfig,
+) -> Metrics:
+    """Leave the clipped mean gradient in the parameters; return the metrics of the last batch."""
+    total, metrics = 0.0, Metrics()
+    for _ in range(config.accumulate):
+        loss, metrics = loss_of_step(step)
+        (loss / config.accumulate).backward()
+        total += float(loss.detach()) / config.accumulate
+    _average_over_processes(trained)
+    norm = float(nn.utils.clip_grad_norm_(trained, config.clip_norm))
+    if not (math.isfinite(norm) and math.isfinite(total)):
+        raise TrainingDivergedError(
+            f"step {step}: loss={total}, gradient norm={norm}, must be finite. "
+            f"The weights before this run are untouched; lower the learning rate "
+            f"({config.learning_rate})."
+        )
+    return metrics
+
+
+def _average_over_processes(trained: Sequence[nn.Parameter]) -> None:
+    """Make every process's gradients the mean over all; alone, there is nothing to do."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    for parameter in trained:
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= dist.get_world_size()
 
 
 def _schedule(step: int, config: FitConfig) -> float:
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    if config.schedule == "constant":
+        return warm
     cosine = 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
     return warm * (config.final_fraction + (1.0 - config.final_fraction) * cosine)

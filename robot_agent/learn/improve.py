@@ -203,7 +203,7 @@ def _finetune(
         report=lambda share, text: slow.budget.say("finetune", record.index, share, text),
         max_seconds=slow.budget.seconds_left(),
     )
-    record.trust, record.trusted = trust.numbers, trust.verdict == "train"
+    record.trust, record.trusted = trust.numbers, trust.verdict != "refuse"
     slow.budget.say("trust", record.index, 1.0, f"{trust.verdict}: {trust.reason}")
     slow.run.save_worlds(worlds, record.index)
     members = [TinyImagination(world) for world in worlds]
@@ -215,7 +215,7 @@ def _finetune(
         held_out_judge=ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS),
         episodes=episodes,
         instructions=tasks,
-        safe_horizon=trust.numbers.get("safe_horizon"),
+        safe_horizon=trust.numbers.get("safe_horizon") or None,
     )
 
 

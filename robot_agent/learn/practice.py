@@ -259,8 +259,7 @@ class Burst:
 
 
 def _require_parts(config: PracticeConfig, guards: Safeguards, num_worlds: int) -> None:
-    is_held_out = guards.held_out_world is not None and guards.held_out_judge is not None
-    if config.check_every and not is_held_out:
+    if config.check_every and None in (guards.held_out_world, guards.held_out_judge):
         raise ConfigError(
             f"check_every={config.check_every} needs a held-out judge and world, there are none. "
             f"Give both, or set it to 0."

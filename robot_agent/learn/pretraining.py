@@ -1,5 +1,6 @@
 """From a recording to a file of weights: how the shipped networks of the tiny tier are made."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +20,17 @@ from robot_agent.learn.data import Episodes, load_demonstrations, load_recording
 from robot_agent.learn.fit import FitConfig, Metrics, Report
 from robot_agent.learn.judge_training import JudgeTrainingConfig, audit_judge, train_judge
 from robot_agent.learn.policy_training import PolicyTrainingConfig, train_policy
+from robot_agent.learn.processes import is_alone
+from robot_agent.learn.training_checkpoint import Keep
 from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_team import INSTRUCTIONS, load_into
 from robot_agent.models.tiny_world import TinyWorld
 from robot_agent.store.durable import replace_file, storage_errors
+
+_BETWEEN_RANKS = 1_000_003
+"""Between the seeds of two processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +60,23 @@ class Job:
     """A recording that is not trained on, to measure with."""
     init: Path | None = None
     """Weights to go on from, for a world model or a judge; fresh ones by default."""
+    rank: int = 0
+    """Of this process among those that train together; the first one writes."""
 
     @property
     def log(self) -> Path:
         """Metrics as they come, one JSON line each, beside the weights."""
         return self.out.with_suffix(".jsonl")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run is kept until it ends; the same command goes on from it."""
+        return self.out.with_suffix(".training")
+
+    def order(self, config: PretrainingConfig) -> str:
+        """Return what the run is of, so that another one does not resume it."""
+        words = [*map(str, self.data), str(self.init), str(self.seed), repr(config.world)]
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
@@ -67,15 +85,17 @@ def pretrain_world(job: Job, config: PretrainingConfig, report: Report) -> dict[
     if job.init is not None:
         load_into(network, _tensors(job.init), job.init.name)
     network.to(memory_format=torch.channels_last)
-    held_out = _read(job.held_out, use_valid=False)
+    held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:
-        return train_world(network, episodes, config.world, job.seed, report=report, log=job.log)
+        keep = Keep(job.checkpoint, job.order(config), log=job.log) if is_alone() else None
+        seed = job.seed + _BETWEEN_RANKS * job.rank
+        return train_world(network, episodes, config.world, seed, report=report, keep=keep)
 
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return held_out_errors(network, episodes, job.seed)
 
-    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
+    return _run(job, network, read_recording(job.data[0]), held_out, (train, measure))
 
 
 def pretrain_policy(job: Job, config: PretrainingConfig, report: Report) -> dict[str, Any]:
@@ -97,7 +117,7 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
     network = _seeded(job, config, lambda: TinyJudge(len(INSTRUCTIONS)))
     if job.init is not None:
         load_into(network, _tensors(job.init), job.init.name)
-    held_out = _read(job.held_out, use_valid=False)
+    held_out = _read(job.held_out)
 
     def train(episodes: Episodes) -> Metrics:
         return train_judge(network, episodes, config.judge, job.seed, report=report, log=job.log)
@@ -105,7 +125,7 @@ def pretrain_judge(job: Job, config: PretrainingConfig, report: Report) -> dict[
     def measure(episodes: Episodes) -> Mapping[str, Any]:
         return audit_judge(network, episodes, config.judge, job.seed)
 
-    return _run(job, network, _read(job.data[0], use_valid=False), held_out, (train, measure))
+    return _run(job, network, read_recording(job.data[0]), held_out, (train, measure))
 
 
 def read_policy(path: Path) -> TinyPolicy:
@@ -114,6 +134,18 @@ def read_policy(path: Path) -> TinyPolicy:
     known = tensors.get("instruction.weight", torch.zeros(len(INSTRUCTIONS), 0))
     network = TinyPolicy(TinyPolicyConfig(num_instructions=len(known)))
     load_into(network, tensors, path.name)
+    return network.eval()
+
+
+def read_world(path: Path) -> TinyWorld:
+    """Return a tiny world model from a file of weights.
+
+    Raises:
+        InputError: The file is no safetensors file.
+        BundleRejectedError: Its tensors do not fit, or hold numbers that are not finite.
+    """
+    network = TinyWorld()
+    load_into(network, _tensors(path), path.name)
     return network.eval()
 
 
@@ -140,12 +172,14 @@ def _seeded(job: Job, config: PretrainingConfig, make: Callable[[], Any]) -> Any
     return make()
 
 
-def _read(path: Path | None, *, use_valid: bool) -> Any:
-    """Return the episodes of a recording; InputError when it is none."""
-    if path is None:
-        return None
+def read_recording(path: Path) -> Episodes:
+    """Return the whole episodes of a recording; InputError when the file is none."""
     with _recordings([path]):
-        return load_recording(path, use_valid=use_valid)
+        return load_recording(path, use_valid=False)
+
+
+def _read(path: Path | None) -> Any:
+    return None if path is None else read_recording(path)
 
 
 @contextmanager
@@ -180,7 +214,10 @@ def _run(
     }
     if held_out is not None and measure is not None:
         results["held_out"] = dict(measure(held_out))
+    if job.rank:
+        return results
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     with storage_errors("writing weights", job.out):
         replace_file(job.out, save(tensors))
+        job.checkpoint.unlink(missing_ok=True)
     return results

@@ -12,7 +12,10 @@ from typing import Any
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes, subset
 from robot_agent.learn.fit import FitConfig, Metrics
+from robot_agent.learn.real_windows import of_training
+from robot_agent.learn.trust import TrustConfig, TrustReport, trust_report, worst_of
 from robot_agent.learn.world_training import WorldTrainingConfig, held_out_errors, train_world
+from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_world import TinyWorld
 
 
@@ -33,7 +36,8 @@ class SceneWorldConfig:
     held_out: int = 3
     """Newest real episodes that finetuning does not see."""
     horizon: int = 10
-    """Step at which the members are held against real frames; shortened to the episodes'."""
+    """Step at which before and after are compared; shortened to the episodes'."""
+    trust: TrustConfig = field(default_factory=lambda: TrustConfig(windows=12, sweep_starts=3))
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -46,9 +50,10 @@ class Trust:
     """Whether the members may be practised in."""
 
     verdict: str
-    """train or refuse."""
+    """train, shorten or refuse."""
     reason: str
     numbers: dict[str, Any]
+    """JSON: the reports of the members, and the team's `verdict` and `safe_horizon`."""
 
 
 def finetune_members(
@@ -63,14 +68,13 @@ def finetune_members(
 ) -> tuple[list[TinyWorld], Trust]:
     """Return finetuned copies of the members and the trust in them; one thread for each member.
 
-    The verdict is `refuse` when a member is no better than repeating the last frame or than
-    itself with another episode's actions: such a model does not listen to the policy.
+    The verdict is that of the worst member; see `trust_report`.
     """
-    rows = list(range(len(scene)))
-    held, stop = subset(scene, rows[-config.held_out :]), threading.Event()
-    seen = subset(scene, rows[: -config.held_out] or rows)
+    stop = threading.Event()
+    seen, held = _split(scene, config.held_out)
+    real = of_training(held)
 
-    def tune(index: int) -> tuple[TinyWorld, dict[str, float]]:
+    def tune(index: int) -> tuple[TinyWorld, dict[str, float], TrustReport]:
         world = copy.deepcopy(members[index])
         before = _errors(world, held, config, seed)
 
@@ -89,13 +93,18 @@ def finetune_members(
             report=on_step,
             max_seconds=max_seconds,
         )
-        after = _errors(world, held, config, seed)
-        return world, {**after, "before": before["ours"]}
+        found = {**_errors(world, held, config, seed), "before": before["ours"]}
+        return world, found, trust_report(TinyImagination(world), real, config.trust, seed)
 
     with ThreadPoolExecutor(len(members)) as pool, ExitStack() as ending:
         ending.callback(stop.set)
-        tuned = list(pool.map(tune, range(len(members))))
-    return [world for world, _ in tuned], _judge([numbers for _, numbers in tuned])
+        worlds, *found = zip(*pool.map(tune, range(len(members))), strict=True)
+    return list(worlds), _judge(*found)
+
+
+def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:
+    rows = list(range(len(scene)))
+    return subset(scene, rows[:-held_out] or rows), subset(scene, rows[-held_out:])
 
 
 def _errors(
@@ -114,19 +123,14 @@ def _errors(
     }
 
 
-def _judge(numbers: Sequence[dict[str, float]]) -> Trust:
-    reasons = []
-    for index, found in enumerate(numbers):
-        for rival in ("repeat_last", "shuffled"):
-            if found["ours"] <= found[rival]:
-                reasons.append(
-                    f"member {index}: {found['ours']:.1f} dB at step {found['horizon']:.0f} is "
-                    f"not above {rival} ({found[rival]:.1f} dB)"
-                )
-    first = numbers[0]
+def _judge(numbers: Sequence[dict[str, float]], reports: Sequence[TrustReport]) -> Trust:
+    team, first = worst_of(reports), numbers[0]
     summary = (
         f"{first['ours']:.1f} dB at step {first['horizon']:.0f}; before {first['before']:.1f}, "
         f"repeat last {first['repeat_last']:.1f}, shuffled actions {first['shuffled']:.1f}"
     )
-    verdict = "refuse" if reasons else "train"
-    return Trust(verdict, "; ".join(reasons) or summary, {"members": list(numbers)})
+    members = [
+        {**found, "report": report.plain()} for found, report in zip(numbers, reports, strict=True)
+    ]
+    reason = f"{'; '.join(team['reasons'])} ({summary})"
+    return Trust(team["verdict"], reason, {**team, "members": members})

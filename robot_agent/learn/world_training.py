@@ -5,7 +5,6 @@ Axis letters: B batch, T time, C H W picture, A action, P state.
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,8 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.learn.data import Episodes, Window, concatenate, draw_windows
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
+from robot_agent.learn.picture_scores import psnr
+from robot_agent.learn.training_checkpoint import Checkpoint, Keep
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.tiny_world import TinyWorld
 
@@ -51,8 +52,8 @@ def train_world(
     *,
     replay: Episodes | None = None,
     report: Report | None = None,
-    log: Path | None = None,
     max_seconds: float = math.inf,
+    keep: Keep | None = None,
 ) -> Metrics:
     """Train in place on `episodes`, mixed with `replay` when given; see `fit` for the rest."""
     rng = np.random.default_rng(seed)
@@ -73,8 +74,9 @@ def train_world(
         loss_of_step,
         config.fit,
         report=report,
-        log=log,
+        log=None if keep is None else keep.log,
         max_seconds=max_seconds,
+        checkpoint=None if keep is None else Checkpoint(keep, {"world": world}, rng),
     )
     world.eval()
     return metrics
@@ -132,9 +134,3 @@ def held_out_errors(
             ours[str(t + 1)] = psnr(image.clamp(0, 1), target)
             still[str(t + 1)] = psnr(window.images_BTCHW[:, 0], target)
     return {"ours": ours, "repeat_last": still}
-
-
-def psnr(image: Tensor, target: Tensor) -> float:
-    """Return the mean peak signal-to-noise ratio [dB] of pictures (B, C, H, W) in [0, 1]."""
-    error = (image - target).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return float((-10.0 * torch.log10(error)).mean())

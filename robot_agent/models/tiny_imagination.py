@@ -20,6 +20,7 @@ from robot_agent.models.scaling import (
     scale_states,
     to_bytes,
     to_unit,
+    unscale_states,
 )
 from robot_agent.models.tiny_world import SIZE_PX, TinyWorld
 
@@ -77,8 +78,6 @@ class TinyImagination:
         self._state, self._previous_action = self._state[index], self._previous_action[index]
 
     @property
-    def tool_m(self) -> FloatArray:
-        """Imagined tool positions (B, 3)."""
-        from robot_agent.models.scaling import unscale_states
-
-        return unscale_states(self._state)[:, :3]
+    def tool_states(self) -> FloatArray:
+        """Imagined Bridge states (B, 7) of the tools."""
+        return unscale_states(self._state)

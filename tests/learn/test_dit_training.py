@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from robot_agent.cli import main
 from robot_agent.core.errors import ConfigError, InputError
-from robot_agent.learn.dit_pretraining import HORIZONS, ssim
+from robot_agent.learn.dit_pretraining import HORIZONS
 from robot_agent.learn.dit_training import (
     DitTrainingConfig,
     diffusion_loss,
@@ -17,6 +17,7 @@ from robot_agent.learn.dit_training import (
     train_dit,
 )
 from robot_agent.learn.fit import FitConfig
+from robot_agent.learn.picture_scores import ssim
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.worldgym.loading import load_imagination
 from robot_agent.models.worldgym.network import Dit, DitConfig

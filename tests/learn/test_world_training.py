@@ -71,7 +71,7 @@ def test_an_untrained_world_is_not_trusted():
     )
     assert trust.verdict == "refuse"
     assert "member 0: " in trust.reason
-    assert "is not above" in trust.reason
+    assert "ignored actions: commands change no picture" in trust.reason
     assert tuned[0] is not member
     assert all(torch.equal(value, before[name]) for name, value in member.state_dict().items())
 

@@ -36,7 +36,7 @@ def test_the_imagined_tool_begins_where_the_joints_say():
     seen = observations(3)
     imagination.reset(seen)
     wanted = [wx250s.forward(o.joints_rad)[:3, 3] for o in seen]
-    assert np.abs(imagination.tool_m - np.stack(wanted)).max() < 1e-5
+    assert np.abs(imagination.tool_states[:, :3] - np.stack(wanted)).max() < 1e-5
 
 
 def test_large_pictures_are_squashed_on_entry():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robot_agent.act.policy_slot import PolicySlot
+from robot_agent.core.clock import wall_stamp
 from robot_agent.core.errors import RobotAgentError
 from robot_agent.core.types import Chunk
 from robot_agent.guard.state import ResetRequest
@@ -21,14 +23,15 @@ from robot_agent.release.promotion import Promotion
 from robot_agent.release.registry import Registry
 from robot_agent.release.road import TAKEOVER, PromotionConfig, Stage
 from robot_agent.release.shadow import ShadowConfig
+from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
 from robot_agent.release.waiver import sign_waiver
 from robot_agent.release.weights import ReleaseWeights
 from robot_agent.ros.policy_weights import WeightServices
 from tests.guard.paper_arm import MS, PaperArm, make_action
-from tests.release.bundles import OPERATOR, TRAINER
+from tests.release.bundles import KEYRING, OPERATOR, TRAINER
 
-FACTORY = "v0001-00000001"
+FACTORY, NOW = "v0001-00000001", wall_stamp()
 CHUNK = 3
 QUICK = PromotionConfig(
     shadow=ShadowConfig(min_observations=1, max_divergence=2.0),
@@ -47,7 +50,7 @@ class PaperJournal:
         return self.records
 
     def append(self, record: Any) -> None:
-        self.records.append({**record, "at": "20260101T000000"})
+        self.records.append({**record, "at": NOW})
 
 
 class PaperDepot:
@@ -335,3 +338,15 @@ def run_schedule(folder: Path, seed: int, length: int = 50) -> tuple[list[str], 
         if robot.broken:
             return [f"seed {seed}: {words}" for words in robot.broken], names[: index + 1]
     return [], names
+
+
+def run_schedules(folder: Path, seeds: Iterable[int]) -> tuple[list[str], Counter[str]]:
+    """Return what broke in many schedules, and how often each event came."""
+    save_keyring(folder / "keyring.json", KEYRING)
+    found: list[str] = []
+    seen: Counter[str] = Counter()
+    for seed in seeds:
+        words, names = run_schedule(folder, seed)
+        seen.update(names)
+        found += words
+    return found, seen

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from robot_agent.core.errors import ConfigError
 from robot_agent.core.protocols import Autoencoder
 from robot_agent.models.diffusers_autoencoders import SD3_CONFIG, load_sd3, load_taesd
 from robot_agent.models.memory import require_memory
+from robot_agent.models.precision import fast_dtype
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.taef2 import Taef2
 from robot_agent.models.worldgym.checkpoint import load_network, read_weights
@@ -31,8 +30,9 @@ def load_imagination(
 ) -> DitImagination:
     """Return the world model of a folder made by `weights import` or `world train --family dit`.
 
-    It runs in bfloat16. The published checkpoint was trained on latents without Stable Diffusion
-    3's shift, so its autoencoders are set to that.
+    It runs in bfloat16 where the processor computes in it, else in float32. The published
+    checkpoint was trained on latents without Stable Diffusion 3's shift, so its autoencoders are
+    set to that.
 
     Raises:
         ConfigError: A file is missing, cut or changed, or memory is short.
@@ -41,7 +41,7 @@ def load_imagination(
     size = (folder / "world.safetensors").stat().st_size if folder.is_dir() else 0
     require_memory(2 * size, f"loading {folder}")
     config, tensors, _ = read_weights(folder)
-    network = load_network(tensors, config).to(torch.bfloat16)
+    network = load_network(tensors, config).to(fast_dtype())
     return DitImagination(
         Sampler(network, sampler or SamplerConfig(), seed),
         _autoencoder(autoencoder, autoencoder_folder),
