@@ -126,7 +126,7 @@ def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord
     for index in range(len(records), config.rounds):
         if slow.budget.is_over():
             break
-        record = slow.run.load_open(index)
+        record = slow.run.load_open(index, slow.desk.current)
         record = record or RoundRecord(index=index, version_before=slow.desk.current)
         episodes = _collect(slow, order, config, record, records)
         slow.run.strike_out(records, slow.desk.current)

@@ -74,11 +74,16 @@ class RunFolder:
         """Write what a round that is not finished has of the robot: its episodes."""
         self._write(_OPEN, _to_json(record))
 
-    def load_open(self, index: int) -> RoundRecord | None:
-        """Return the round that was cut short, when it is that of `index`."""
+    def load_open(self, index: int, acting: str) -> RoundRecord | None:
+        """Return the round that was cut short, when it is that of `index`.
+
+        Other weights that act by now are those that it made: its episodes are not theirs.
+        """
         path = self.folder / _OPEN
         record = _from_json(path) if path.exists() else None
-        return record if record is not None and record.index == index else None
+        if record is None or (record.index, record.version_before) != (index, acting):
+            return None
+        return record
 
     def load_rounds(self) -> list[RoundRecord]:
         """Return the finished rounds in order."""

@@ -96,3 +96,12 @@ def test_worlds_are_kept_so_that_they_load_again(tmp_path):
 def test_no_frames_make_no_picture(tmp_path):
     RunFolder(tmp_path).save_clip(np.zeros((0, 64, 64, 3), np.uint8), "imagined_0")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_round_that_was_cut_short_is_found_again_while_its_weights_act(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.save_open(RoundRecord(index=1, version_before="v1", episodes=["a", "b"]))
+    assert folder.load_open(1, "v1").episodes == ["a", "b"]
+    assert folder.load_open(1, "v2") is None, "its own swap was the last thing it did"
+    assert folder.load_open(0, "v1") is None
+    assert RunFolder(tmp_path / "other").load_open(0, "v1") is None
