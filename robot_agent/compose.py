@@ -80,10 +80,7 @@ def load_team(assets: Path = ASSETS) -> "TinyTeam":
 
 
 def load_judge(name: str, assets: Path = ASSETS, memory: Path | None = None) -> "ClipJudge":
-    """Return a judge: `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's.
-
-    That one is a vision-language model, whose answers are kept in `memory`.
-    """
+    """Return `tiny`, never a reward; `tiny-reward`, which is; or a YAML file's, with a memory."""
     from robot_agent.evaluate import clip_judges
     from robot_agent.learn.improve import ImproveConfig
     from robot_agent.models.classifier_judge import ClassifierJudge
@@ -242,28 +239,13 @@ def gate_release(releases: Path, label: str) -> "GateReport":
         SwapRefusedError: The release is not VERIFIED.
         ConfigError: Nothing here can run an architecture like that of the current release.
     """
-    from robot_agent.core.errors import SwapRefusedError
     from robot_agent.release.registry import Registry
     from robot_agent.release.signing import load_keyring
-    from robot_agent.release.states import State
+    from robot_agent.release.verdict import require_verified, settle
 
     registry = Registry(releases, load_keyring(releases / KEYRING))
-    state = registry.releases().states.get(label)
-    if state is not State.VERIFIED:
-        raise SwapRefusedError(
-            f"{label}: is {state or 'unknown'}, must be VERIFIED to go before the gate. "
-            f"List the releases with: robot-agent weights list"
-        )
-    report = _gate_of(registry, releases, label).judge(registry.path(label))
-    report.save(releases / f"gate-{label}.json")
-    failure = report.first_failure
-    if failure is None:
-        registry.advance(label, State.LOADED)
-        registry.advance(label, State.SANE, f"gated here against {registry.current()}")
-    else:
-        words = f"gate: {failure.name} is {failure.value}, must be {failure.limit}"
-        registry.reject(label, words)
-    return report
+    require_verified(registry, label)
+    return settle(registry, _gate_of(registry, releases, label), label)
 
 
 def _gate_of(registry: "Registry", releases: Path, label: str) -> "Gate":

@@ -23,6 +23,7 @@ def register(group: "Commands") -> None:
     )
     late.add_argument("--sigma", type=number(0, 2), default=0.5, help="of the logarithm")
     late.add_argument("--trials", type=whole(0, 100_000), default=200, help="of each cell")
+    late.add_argument("--refill", type=whole(1, 100), default=5, help="in the trials")
     late.add_argument("--steps", type=whole(100, 10_000_000), default=10_000, help="per count")
     late.add_argument("--workers", type=whole(1, 64), default=1, help="processes")
     add_seed(late)
@@ -40,6 +41,7 @@ def _late(arguments: argparse.Namespace) -> int:
         latencies_ms=arguments.latencies_ms,
         sigma=arguments.sigma,
         trials=arguments.trials,
+        refill=arguments.refill,
         steps=arguments.steps,
         seed=arguments.seed,
         **({"modes": named} if named else {}),
@@ -59,6 +61,7 @@ def _late(arguments: argparse.Namespace) -> int:
         "policy": config.policy,
         "scene": config.scene,
         "sigma": config.sigma,
+        "refill": config.refill,
     }
     tables = [*_starved_tables(starved), *(_success_table(succeeded) if succeeded else ())]
     show("bench late", results, as_json=arguments.json, seed=arguments.seed, tables=tables)

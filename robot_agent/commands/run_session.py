@@ -113,15 +113,13 @@ class RunSession:
         report = client.episodes.run(order, board.end_asked.is_set, self._on_step)
         self._report = report
         name = f" of {report.episode_id}" if report.episode_id else ""
+        judged = f", said the {report.judged_by}" if report.judged_by else ""
         board.change(
             phase="ending",
-            verdict=f"{report.outcome}{name}{self._judged(report.outcome)}",
+            verdict=f"{report.outcome}{name}{judged}",
             note=f"episode ended: {report.outcome}. {report.message} {report.proving}".strip(),
         )
         return report.is_to_repeat and not board.end_asked.is_set() and self._is_put_back()
-
-    def _judged(self, outcome: str) -> str:
-        return f", said the {self._order.judged_by}" if outcome in ("success", "failure") else ""
 
     def _on_step(self, feedback: object) -> None:
         self._board.change(step=int(getattr(feedback, "step", 0)))

@@ -1,7 +1,9 @@
 """`world finetune --data`: the world model on a few episodes of a scene."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from robot_agent.commands.options import config_of, existing_file
 from robot_agent.commands.output import progress, show, table
@@ -35,22 +37,26 @@ def finetune_scene(arguments: argparse.Namespace) -> int:
             report=lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
         )
     results["home_is_replayed"] = arguments.home is None
-    tables = [
+    show(
+        "world finetune",
+        results,
+        as_json=arguments.json,
+        seed=arguments.seed,
+        tables=_tables(results, arguments.out),
+    )
+    return 0
+
+
+def _tables(results: Mapping[str, Any], out: Path) -> list[Any]:
+    words = (
+        f"ten-step error lowered by {results['error_lowered']:.0%}, at home raised by "
+        f"{results['home_error_raised']:.0%}; {results['seconds']:.0f} s; {out}"
+    )
+    shown = [
         table(title, ("steps", *found["1"]), [(s, *each.values()) for s, each in found.items()])
         for title, found in (
             ("PSNR [dB] on held-out episodes of the scene", results["held_out"]),
             ("PSNR [dB] at home", results["home"]),
         )
     ]
-    words = (
-        f"ten-step error lowered by {results['error_lowered']:.0%}, at home raised by "
-        f"{results['home_error_raised']:.0%}; {results['seconds']:.0f} s; {arguments.out}"
-    )
-    show(
-        "world finetune",
-        results,
-        as_json=arguments.json,
-        seed=arguments.seed,
-        tables=[*tables, words],
-    )
-    return 0
+    return [*shown, words]

@@ -1,6 +1,7 @@
 """`world train|finetune`, `policy train`, `judge train`: networks from recordings."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from robot_agent.commands.options import (
     existing_folder,
     new_file,
 )
-from robot_agent.commands.output import progress, show, table
+from robot_agent.commands.output import Say, progress, show, table
 from robot_agent.commands.policy import register as register_policy
 from robot_agent.commands.scene_finetune import finetune_scene
 from robot_agent.commands.trust import register as register_trust
@@ -83,6 +84,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if getattr(arguments, "family", "") == "dit":
         return train_dit(arguments, data[0])
     from robot_agent.learn import pretraining
+    from robot_agent.learn.processes import training_processes
 
     config = config_of(pretraining.PretrainingConfig, arguments)
     name = arguments.network
@@ -91,18 +93,12 @@ def _train(arguments: argparse.Namespace) -> int:
         "policy": pretraining.pretrain_policy,
         "judge": pretraining.pretrain_judge,
     }[name]
-    from robot_agent.learn.processes import training_processes
-
     out = new_file(arguments.out)
     with training_processes() as rank, progress(f"training the {name}") as say:
         job = pretraining.Job(
             data, out, arguments.seed, arguments.held_out, arguments.init, rank=rank
         )
-        results = run(
-            job,
-            config,
-            lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
-        )
+        results = run(job, config, lambda step, *rest: _say_loss(say, step, *rest))
     if rank:
         return 0
     results["config"] = {name: to_plain(config)[name], "threads": config.threads}
@@ -115,6 +111,10 @@ def _train(arguments: argparse.Namespace) -> int:
         tables=[table(f"Trained {name}", ("what", "value"), shown.items())],
     )
     return 0
+
+
+def _say_loss(say: Say, step: int, total: int, metrics: Mapping[str, float]) -> None:
+    say(step, total, f"loss {metrics['loss']:.4f}")
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

@@ -48,9 +48,9 @@ def _instruction(name: str, found: Mapping[str, Any]) -> str:
     return section(
         name,
         f"Allowed: {found['use']}. {reasons}. Threshold {found['threshold']:.3f}; the other half "
-        f"of {found['clips']} clips says {found['calibrated']:.3f}; {found['unknown']} unknown. Area "
-        f"under the curve {found['auc']:.3f}. The bars show how often it called a clip a success "
-        f"that was made to fool it.",
+        f"of {found['clips']} clips says {found['calibrated']:.3f}; {found['unknown']} unknown. "
+        f"Area under the curve {found['auc']:.3f}. The bars show how often it took a "
+        f"clip for a success that was made to fool it.",
         matrix,
         curves({"judge": roc}, "ROC", "false alarms", "successes found"),
         rate_bars(plants, "planted clips taken for success") if plants else "",

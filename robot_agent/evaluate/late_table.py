@@ -47,6 +47,8 @@ class LateConfig:
     sigma: float = 0.5
     trials: int = 200
     """Of each mode and latency, on the same start states."""
+    refill: int = 5
+    """Of the modes that infer beside the steps, in the trials."""
     steps: int = 10_000
     """Of the simulated policy whose ticks are counted."""
     seed: int = 0
@@ -56,7 +58,7 @@ class LateConfig:
         require_range("trials", self.trials, 0, 100_000)
         require_range("steps", self.steps, 100, 10_000_000)
         for mode in self.modes:
-            ExecutionConfig(mode=mode)
+            ExecutionConfig(mode=mode, refill=self.refill)
         for latency_ms in self.latencies_ms:
             LatencyConfig(median_s=latency_ms / 1000, sigma=self.sigma)
 
@@ -135,7 +137,7 @@ def _run_cell(config: LateConfig, load: LoadPolicy, cell: Cell) -> list[LateTria
                 scene,
                 tasks[index % len(tasks)].instruction,
                 config.seed + index,
-                execution=ExecutionConfig(mode=mode),
+                execution=ExecutionConfig(mode=mode, refill=config.refill),
                 latency=LatencyConfig(median_s=latency_ms / 1000, sigma=config.sigma),
             )
             for index in range(config.trials)

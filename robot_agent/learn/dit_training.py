@@ -4,6 +4,7 @@ Axis letters: B batch, T frames, C H W latents or pictures, A action (10), N epi
 """
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -123,11 +124,8 @@ def train_dit(
         log=None if keep is None else keep.log,
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
     )
-    average.update_parameters(network)
-    network.eval()
-    averaged = average.module
-    assert isinstance(averaged, Dit)
-    return averaged.eval(), metrics
+    average.update_parameters(network.eval())
+    return cast("Dit", average.module).eval(), metrics
 
 
 def draw_clips(

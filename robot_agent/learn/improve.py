@@ -45,6 +45,8 @@ class ImproveConfig:
     real_threshold: float = 0.25
     """Probability from which the held-out judge calls a real episode a success; calibrated on
     trials at home and play in broad scenes, measured in others: see doc/judges.md."""
+    starts_at_failures: bool = False
+    """Begin imagined episodes half-way through failed ones too."""
     gap_limit: float = 0.3
     """Imagined less real success at which a task is no longer practised."""
     seed: int = 0

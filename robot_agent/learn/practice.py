@@ -286,15 +286,9 @@ def imagined_success(
 
     Only of rollouts that the judge knows; a task of which it knows none is left out.
     """
+    generator = torch.Generator().manual_seed(seed)
     rollouts = imagine(
-        world,
-        policy,
-        judge,
-        starts,
-        config,
-        group=repeats,
-        version=0,
-        generator=torch.Generator().manual_seed(seed),
+        world, policy, judge, starts, config, group=repeats, version=0, generator=generator
     )
     known = ~np.isnan(rollouts.success_B)
     ids, success = rollouts.instructions_B.numpy()[known], rollouts.success_B[known]

@@ -97,6 +97,24 @@ def start_frames(
     return starts
 
 
+def failure_starts(
+    episodes: Sequence[Episode],
+    outcomes: Sequence[bool | None],
+    known: Sequence[str],
+    tasks: Sequence[str],
+) -> list[Start]:
+    """Return the picture half-way through every episode that the weights alone failed.
+
+    What was seen there no first picture shows: an arm that is where the policy took it, a drawer
+    that was pushed the wrong way. Corrected episodes say better where it went wrong.
+    """
+    return [
+        Start(observation_at(e, e.num_steps // 2), instruction_id(e.instruction, known))
+        for e, outcome in zip(episodes, outcomes, strict=True)
+        if outcome is False and not is_corrected(e) and e.instruction in tasks
+    ]
+
+
 def replay(world: TinyImagination, episode: Episode) -> ImageArray:
     """Return frames (T + 1, 64, 128, 3): left the real episode, right imagined from its actions.
 

@@ -81,11 +81,7 @@ def finetune_on_episodes(
         InputError: No episode is left to be measured on.
         TrainingDivergedError: The loss is not finite; nothing is written.
     """
-    if len(scene) <= config.episodes:
-        raise InputError(
-            f"{len(scene)} episodes, must be more than the {config.episodes} to train on: the "
-            f"rest is measured on. Record more, or set episodes lower."
-        )
+    _require_rest(scene, config.episodes)
     torch.set_num_threads(config.threads)
     watch = Stopwatch()
     seen = subset(scene, range(config.episodes))
@@ -114,6 +110,14 @@ def finetune_on_episodes(
     results["home_error_raised"] = _raised(results["home"])
     save_finetuned(out, world, {**results, "config": to_plain(config), "seed": seed})
     return results
+
+
+def _require_rest(scene: Episodes, trained_on: int) -> None:
+    if len(scene) <= trained_on:
+        raise InputError(
+            f"{len(scene)} episodes, must be more than the {trained_on} to train on: the "
+            f"rest is measured on. Record more, or set episodes lower."
+        )
 
 
 def _scores(

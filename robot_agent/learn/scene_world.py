@@ -93,15 +93,13 @@ def finetune_members(
             report=on_step,
             max_seconds=max_seconds,
         )
-        after = _errors(world, held, config, seed)
-        found = trust_report(TinyImagination(world), real, config.trust, seed)
-        return world, {**after, "before": before["ours"]}, found
+        found = {**_errors(world, held, config, seed), "before": before["ours"]}
+        return world, found, trust_report(TinyImagination(world), real, config.trust, seed)
 
     with ThreadPoolExecutor(len(members)) as pool, ExitStack() as ending:
         ending.callback(stop.set)
-        tuned = list(pool.map(tune, range(len(members))))
-    worlds, numbers, reports = zip(*tuned, strict=True)
-    return list(worlds), _judge(numbers, reports)
+        worlds, *found = zip(*pool.map(tune, range(len(members))), strict=True)
+    return list(worlds), _judge(*found)
 
 
 def _split(scene: Episodes, held_out: int) -> tuple[Episodes, Episodes]:

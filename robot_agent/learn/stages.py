@@ -13,6 +13,7 @@ from robot_agent.learn.journal import RoundRecord
 from robot_agent.learn.practice import Burst, Safeguards, imagined_success
 from robot_agent.learn.reality import (
     closed_loop_gaps,
+    failure_starts,
     judged_outcomes,
     run_by,
     start_frames,
@@ -113,11 +114,16 @@ def _imitate(
 def practice_starts(
     config: "ImproveConfig", evidence: "Evidence", tasks: Sequence[str]
 ) -> list[Start]:
-    """Return the start frames of practice: first pictures, and where the operator took over."""
+    """Return the start frames of practice: first pictures, and those of trouble as configured."""
     starts = start_frames(evidence.episodes, tasks, INSTRUCTIONS)
     if config.corrections.starts:
         before = config.corrections.before
         starts += takeover_starts(evidence.episodes, INSTRUCTIONS, tasks, before)
+    if config.starts_at_failures:
+        outcomes = judged_outcomes(
+            evidence.held_out_judge, evidence.episodes, config.real_threshold
+        )
+        starts += failure_starts(evidence.episodes, outcomes, INSTRUCTIONS, tasks)
     return starts
 
 

@@ -55,6 +55,8 @@ class EpisodeReport:
     """What the outcome means for weights that are being proven, in words."""
     is_to_repeat: bool = False
     """The operator threw it away to record it anew."""
+    judged_by: str = ""
+    """Who said so, of a success or failure: operator or sim."""
 
 
 class EpisodeCalls:
@@ -103,6 +105,7 @@ class EpisodeCalls:
             message,
             proving,
             is_to_repeat,
+            _judge_of(order, result) if outcome in ("success", "failure") else "",
         )
 
     def repeats_start(self) -> bool:

@@ -1,5 +1,6 @@
 """Node `recorder`: one episode per folder, and start frames of scenes."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +200,9 @@ class RecorderNode(Node):
         if observation is None or observation.age_s > _MAX_CAPTURE_AGE_S:
             age_s = observation.age_s if observation is not None else float("inf")
             raise StaleObservationError("camera and joints", age_s, _MAX_CAPTURE_AGE_S)
-        name = f"{wall_stamp()}-{observation.stamp_ns % 10**6:06d}"
+        # Two instructions may be captured on one picture.
+        told = zlib.crc32(instruction.encode())
+        name = f"{wall_stamp()}-{observation.stamp_ns % 10**6:06d}-{told:08x}"
         frame = StartFrame(
             scene=scene,
             instruction=instruction,

@@ -226,3 +226,13 @@ def test_the_table_prints_in_a_terminal():
         "7 min 11 s",
     ):
         assert expected in text
+
+
+def test_unknown_outcomes_are_told_apart_and_in_no_rate(tmp_path):
+    made = results()
+    made["rounds"][0]["real_outcomes"] = [True, None, False, None]
+    made["rounds"][1]["real_outcomes"] = [None]
+    write_report(tmp_path / "report.html", made, {})
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "1 of 2, 2 unknown" in text
+    assert "<td>1 unknown</td>" in text

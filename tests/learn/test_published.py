@@ -137,6 +137,19 @@ def test_an_adapter_of_another_base_is_refused(oft, releases, tmp_path, capsys):
     assert "base of the adapter" in told
 
 
+def test_a_release_that_cannot_be_loaded_is_rejected_at_the_gate(oft, tmp_path, capsys):
+    where = ("--releases", tmp_path / "releases")
+    run(capsys, "weights", "import", oft, *FROM, *where)
+    adapter = write_adapter(tmp_path / "a.safetensors", oft, 1)
+    _, made = run(capsys, "weights", "import", adapter, "--from", "adapter", *where)
+    base = tmp_path / "releases" / BASES / made["settings"]["base"]
+    shutil.rmtree(base)
+    published_loader.cache_clear()  # as in a fresh process, where nothing is in memory
+    told = refusal(capsys, "weights", "gate", made["label"], *where)
+    assert "taken in here: robot-agent weights import" in told
+    assert registry_of(tmp_path / "releases").releases().states[made["label"]] is State.REJECTED
+
+
 def test_an_adapter_needs_a_release_on_a_base(tmp_path, oft, capsys):
     ensure_releases(tmp_path / "releases")
     adapter = write_adapter(tmp_path / "a.safetensors", oft, 1)

@@ -7,6 +7,7 @@ import pytest
 
 from robot_agent.learn.reality import (
     closed_loop_gaps,
+    failure_starts,
     judged_outcomes,
     outcome_of,
     replay,
@@ -121,3 +122,15 @@ def test_unknown_episodes_are_in_no_gap():
     outcomes = [True] * 2 + [None] * 8 + [None] * 10
     (gap,) = closed_loop_gaps({OPEN: 0.9, CLOSE: 0.9}, episodes, outcomes, 0.3)
     assert (gap.instruction, gap.real, gap.num_real) == (OPEN, 1.0, 2)
+
+
+def test_practice_begins_half_way_through_what_the_weights_alone_failed():
+    failed, won, unclear = (real_episode(n, seed=i) for i, n in enumerate(("f", "w", "u")))
+    taken = dataclasses.replace(
+        real_episode("t", seed=3), controllers=("policy", "policy", "operator", "operator")
+    )
+    other = real_episode("o", instruction=CLOSE, seed=4)
+    episodes, outcomes = [failed, won, unclear, taken, other], [False, True, None, False, False]
+    (start,) = failure_starts(episodes, outcomes, (OPEN, CLOSE), [OPEN])
+    assert start.instruction_id == 0
+    assert np.array_equal(start.observation.image_hwc, failed.images[2])

@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from robot_agent.core.clock import Stopwatch
 from robot_agent.ros.client import AgentClient
 from tests.ros.running import until
 
@@ -45,7 +47,13 @@ class Terminal:
         return words in _ESCAPES.sub("", self._shown)
 
     def wait(self, words: str, timeout_s: float = 30.0) -> None:
-        until(lambda: self.shows(words), timeout_s, f"'{words}' on the screen")
+        watch, pause = Stopwatch(), threading.Event()
+        while not self.shows(words):
+            if watch.seconds() > timeout_s:
+                pytest.fail(
+                    f"'{words}' is not on the screen:\n{_ESCAPES.sub('', self._shown)[-3000:]}"
+                )
+            pause.wait(0.02)
 
 
 @contextmanager
