@@ -76,21 +76,6 @@ def test_an_untrained_world_is_not_trusted():
     assert all(torch.equal(value, before[name]) for name, value in member.state_dict().items())
 
 
-@pytest.mark.slow
-def test_a_world_that_predicts_is_trusted(trained):
-    config = SceneWorldConfig(
-        training=dataclasses.replace(
-            TOY, fit=FitConfig(steps=1, learning_rate=1e-8), unroll=(1,), stages=(1.0,)
-        ),
-        held_out=6,
-        horizon=2,
-    )
-    _, trust = finetune_members(
-        [trained], moving_dot(8, seed=9), moving_dot(4), config, 0, report=lambda *_: None
-    )
-    assert trust.verdict == "train", trust.reason
-
-
 def test_the_loss_feeds_each_step_its_own_action():
     class Recording(torch.nn.Module):
         def __init__(self):
