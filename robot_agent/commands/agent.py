@@ -49,6 +49,7 @@ def register(commands: "Commands") -> None:
     learner.add_argument("--run", dest="run_folder", type=Path, help="folder of this adaptation")
     learner.add_argument("--store", type=Path, help="episode store")
     learner.add_argument("--releases", type=Path, help="release registry")
+    learner.add_argument("--captures", type=Path, help="start frames that were captured")
     add_config(adapt)
 
 
@@ -132,6 +133,7 @@ def _require_agent_options(arguments: argparse.Namespace) -> None:
         "--run": arguments.run_folder,
         "--store": arguments.store,
         "--releases": arguments.releases,
+        "--captures": arguments.captures,
         "--config": arguments.config,
         "--set": arguments.overrides,
     }

@@ -58,6 +58,7 @@ def _improve(
     from robot_agent.learn.reality import outcome_of
     from robot_agent.models.classifier_judge import ClassifierJudge
     from robot_agent.models.tiny_team import INSTRUCTIONS
+    from robot_agent.store.start_frames import load_start_frames
 
     order = make_order(arguments.scene, arguments.instruction, arguments.max_real_episodes)
     require_audited(order.instructions)
@@ -74,6 +75,8 @@ def _improve(
         say=robot.progress,
         config=config,
     )
+    if arguments.captures:
+        slow.captured = load_start_frames(arguments.captures, arguments.scene)
     strict = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)
     robot.judge = lambda episode_id: outcome_of(
         strict, slow.store.load(episode_id), config.real_threshold

@@ -28,6 +28,7 @@ from robot_agent.models.classifier_judge import ClassifierJudge
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_team import INSTRUCTIONS, TinyTeam
+from robot_agent.store.start_frames import StartFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class Evidence:
     held_out_judge: ClassifierJudge
     episodes: Sequence[Episode]
     instructions: Sequence[str]
+    captured: Sequence[StartFrame] = ()
     safe_horizon: int | None = None
     """Imagined steps that agree with reality here, as the trust report says; None: no limit."""
 
@@ -113,6 +115,8 @@ class Slow:
     desk: ReleaseDesk
     run: RunFolder
     budget: Budget
+    captured: Sequence[StartFrame] = ()
+    """Views of the scene that an operator captured; practice starts there too."""
 
 
 def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord]:
@@ -215,6 +219,7 @@ def _finetune(
         held_out_judge=ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS),
         episodes=episodes,
         instructions=tasks,
+        captured=slow.captured,
         safe_horizon=trust.numbers.get("safe_horizon") or None,
     )
 

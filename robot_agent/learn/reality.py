@@ -13,6 +13,7 @@ from robot_agent.models.scaling import resize_squashed
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_vla import instruction_id
 from robot_agent.models.tiny_world import SIZE_PX
+from robot_agent.store.start_frames import StartFrame
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,25 @@ def failure_starts(
         Start(observation_at(e, e.num_steps // 2), instruction_id(e.instruction, known))
         for e, outcome in zip(episodes, outcomes, strict=True)
         if outcome is False and not is_corrected(e) and e.instruction in tasks
+    ]
+
+
+def captured_starts(
+    frames: Sequence[StartFrame], instructions: Sequence[str], known: Sequence[str]
+) -> list[Start]:
+    """Return the captured views of the scene, each with the task it was captured for."""
+    return [
+        Start(
+            Observation(
+                image_hwc=resize_squashed(frame.image_hwc, SIZE_PX),
+                joints_rad=frame.joints_rad,
+                gripper=frame.gripper,
+                stamp_ns=0,
+            ),
+            instruction_id(frame.instruction, known),
+        )
+        for frame in frames
+        if frame.instruction in instructions
     ]
 
 

@@ -12,6 +12,7 @@ from robot_agent.learn.imagine import Start
 from robot_agent.learn.journal import RoundRecord
 from robot_agent.learn.practice import Burst, Safeguards, imagined_success
 from robot_agent.learn.reality import (
+    captured_starts,
     closed_loop_gaps,
     failure_starts,
     judged_outcomes,
@@ -114,8 +115,9 @@ def _imitate(
 def practice_starts(
     config: "ImproveConfig", evidence: "Evidence", tasks: Sequence[str]
 ) -> list[Start]:
-    """Return the start frames of practice: first pictures, and those of trouble as configured."""
+    """Return where practice starts: first pictures, captured views, and trouble as configured."""
     starts = start_frames(evidence.episodes, tasks, INSTRUCTIONS)
+    starts += captured_starts(evidence.captured, tasks, INSTRUCTIONS)
     if config.corrections.starts:
         before = config.corrections.before
         starts += takeover_starts(evidence.episodes, INSTRUCTIONS, tasks, before)

@@ -29,6 +29,8 @@ class AdaptOrder:
     run_folder: str
     store: str
     releases: str
+    captures: str = ""
+    """Folder of captured start frames; empty for none."""
     is_simulated: bool
     episode_steps: int
 
@@ -41,6 +43,7 @@ class AdaptOrder:
             words += ["--instruction", instruction]
         words += ["--budget-minutes", f"{self.budget_minutes:g}"]
         words += ["--max-real-episodes", str(self.max_real_episodes)]
+        words += ["--captures", self.captures] if self.captures else []
         return [*words, "--resume"] if self.resume else words
 
 

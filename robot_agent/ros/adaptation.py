@@ -25,6 +25,7 @@ class AdaptationConfig:
     run: str = setting("runs/adapt", "Folder of the learner's run.")
     store: str = setting("episodes", "Folder of the episode store.")
     releases: str = setting("releases", "Folder of the release registry.")
+    captures: str = setting("", "Folder of captured start frames; empty for none.")
     is_simulated: bool = setting(True, "Put the simulated world to a start before each episode.")
     episode_steps: int = setting(30, "Steps of a collected episode.", 5, 1000)
     max_budget_minutes: float = setting(120.0, "Goals that ask for more are refused.", 0.1, 1e5)
@@ -131,6 +132,7 @@ class AdaptationNode(Node):
             run_folder=self._config.run,
             store=self._config.store,
             releases=self._config.releases,
+            captures=self._config.captures,
             is_simulated=self._config.is_simulated,
             episode_steps=self._config.episode_steps,
         )

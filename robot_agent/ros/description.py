@@ -131,6 +131,7 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "run": str(options.folder / "adapt"),
         "store": store,
         "releases": releases,
+        "captures": str(options.folder / "captures"),
         "is_simulated": options.is_simulated,
     }
     device = {"device": options.teleop}

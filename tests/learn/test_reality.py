@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from robot_agent.learn.reality import (
+    captured_starts,
     closed_loop_gaps,
     failure_starts,
     judged_outcomes,
@@ -16,7 +17,9 @@ from robot_agent.learn.reality import (
 )
 from robot_agent.models.scaling import resize_squashed
 from robot_agent.models.tiny_imagination import TinyImagination
+from robot_agent.models.tiny_team import INSTRUCTIONS
 from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.store.start_frames import StartFrame
 from tests.learn.episodes import real_episode
 
 OPEN, CLOSE = "open the drawer", "close the drawer"
@@ -134,3 +137,20 @@ def test_practice_begins_half_way_through_what_the_weights_alone_failed():
     (start,) = failure_starts(episodes, outcomes, (OPEN, CLOSE), [OPEN])
     assert start.instruction_id == 0
     assert np.array_equal(start.observation.image_hwc, failed.images[2])
+
+
+def test_a_captured_view_is_practised_from_for_its_task_alone(rng):
+    frames = [
+        StartFrame(
+            scene="kitchen",
+            instruction=task,
+            image_hwc=rng.integers(0, 256, (120, 160, 3), np.uint8),
+            joints_rad=np.full(6, 0.1 * index),
+            gripper=1.0,
+        )
+        for index, task in enumerate(INSTRUCTIONS)
+    ]
+    (start,) = captured_starts(frames, INSTRUCTIONS[1:], INSTRUCTIONS)
+    assert start.instruction_id == 1
+    assert start.observation.image_hwc.shape == (64, 64, 3)
+    assert start.observation.joints_rad[0] == 0.1
