@@ -1,6 +1,7 @@
 """`policy serve`: a release answers a robot on another machine."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     words = f"{label}: served on {config.host}:{server.port}, until Ctrl-C"
     results = {"release": label, "host": config.host, "port": server.port}
     show("policy serve", results, as_json=arguments.json, tables=[words])
+    sys.stdout.flush()  # who started it by a pipe waits for the port
     try:
         server.serve()
     except KeyboardInterrupt:

@@ -1,6 +1,9 @@
 """`policy export|check` on real bundles: what a user sees, and what is refused."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from robot_agent import cli
 from robot_agent.compose import ensure_releases, load_policy
 from robot_agent.core.errors import InputError
 from robot_agent.models.openvla_check import check_folder
+from robot_agent.models.remote_policy import RemoteConfig, RemotePolicy
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
 from tests.models.published_folders import write_oft
@@ -136,3 +140,22 @@ def test_check_reads_a_release_on_a_base_whole(tmp_path, capsys):
     assert results["golden_difference"] <= results["golden_limit"]
     assert cli.main(["policy", "export", "--publish", *map(str, where)]) != 0
     assert "an export knows the tiny policy only" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_release_is_served_until_ctrl_c(releases):
+    words = ["policy", "serve", "--releases", str(releases), "--port", "0", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "robot_agent.cli", *words], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            port = json.loads(server.stdout.readline())["results"]["port"]
+            registry = Registry(releases, load_keyring(releases / "keyring.json"))
+            local, seen = load_policy(registry.path(registry.current())), observation()
+            with RemotePolicy(RemoteConfig(port=port)) as remote:
+                assert remote.version == local.version
+                for policy in (local, remote):
+                    policy.reset("open the drawer", 3)
+                np.testing.assert_array_equal(remote.act(seen).actions, local.act(seen).actions)
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(10.0) == 0
