@@ -1,6 +1,7 @@
 """A running agent with a stub policy, one for each module that asks for it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.ros)
 
 
-@pytest.fixture(scope="module")
-def agent(ros_domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    folder = tmp_path_factory.mktemp("agent")
+@contextmanager
+def stub_agent(domain_id: int, folder: Path) -> Iterator[Agent]:
+    """Run an agent with a stub policy."""
     options = AgentOptions(
         folder=folder,
         releases=stub_releases(folder / "releases"),
@@ -30,7 +31,13 @@ def agent(ros_domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Itera
         camera_hz=20.0,
     )
     nodes = with_stub(options, leave_out=("adaptation",))
-    with Agent(options, nodes, domain_id=ros_domain_id) as running:
+    with Agent(options, nodes, domain_id=domain_id) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def agent(ros_domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    with stub_agent(ros_domain_id, tmp_path_factory.mktemp("agent")) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,18 @@ from robot_agent.ros import topics
 from robot_agent.ros.client import AgentClient
 from robot_agent.ros.episodes import EpisodeOrder, EpisodeReport
 from robot_agent.ros.up import Agent
+from tests.ros.conftest import stub_agent
 from tests.ros.running import until, wait_for_actions
 
 TASK = "open the drawer"
 CHUNK, SHADOW_STEPS = 5, 20
+
+
+@pytest.fixture
+def agent(ros_domain_id: int, tmp_path: Path) -> Iterator[Agent]:
+    """An agent of each test alone: a promotion that was cut short would show in the next."""
+    with stub_agent(ros_domain_id, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

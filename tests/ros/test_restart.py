@@ -21,7 +21,7 @@ from tests.ros.running import HERE, is_up, until
 from tests.ros.test_promotion import TASK, arm, run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """A factory release and a child that passed the gate."""
     folder = tmp_path_factory.mktemp("releases")
@@ -36,7 +36,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def agent(
     ros_domain_id: int, registry: Registry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Agent]:
