@@ -19,6 +19,7 @@ from interbotix_xs_msgs.srv import (
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import ArmFaultError
 from robot_agent.ros import topics
 
@@ -109,7 +110,10 @@ class ServiceDriver:
         """
         for _ in range(times):
             future = client.call_async(request)
-            self._executor.spin_until_future_complete(future, timeout_sec=self._answer_s / times)
+            watch, limit_s = Stopwatch(), self._answer_s / times
+            # spin_until_future_complete leaves a task behind with each call, and they add up.
+            while not future.done() and (left_s := limit_s - watch.seconds()) > 0.0:
+                self._executor.spin_once(timeout_sec=left_s)
             if future.done():
                 return future.result()
             client.remove_pending_request(future)
