@@ -98,11 +98,11 @@ def test_twenty_thousand_proposals_give_no_unsafe_command(part):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # a million take three minutes on an idle core, many on a busy one
-def test_a_million_proposals_give_no_unsafe_command(exhaustive):
-    rng, count = np.random.default_rng(7), 1_000_000 if exhaustive else 200_000
+@pytest.mark.timeout(1200)  # a minute on an idle core, many on a busy one
+def test_a_million_proposals_give_no_unsafe_command():
+    rng = np.random.default_rng(7)
     states = _poses(rng, 300)
-    complaints = [_judge(rng, states, usual=60) for _ in range(count // _BATCH)]
+    complaints = [_judge(rng, states, usual=60) for _ in range(1_000_000 // _BATCH)]
     assert list(itertools.chain(*complaints)) == []
 
 
