@@ -67,6 +67,15 @@ def test_a_register_is_read_written_and_read_back(driver: ArmDriver) -> None:
     assert driver.read("group", "arm", "Position_P_Gain") == (800,) * 6
 
 
+def test_a_question_leaves_nothing_behind_that_slows_down_the_next(namespace: str) -> None:
+    driver = ServiceDriver(namespace)
+    for _ in range(100):
+        driver.read("single", "waist", "Torque_Enable")
+    left = len(driver._executor._tasks)
+    driver.close()
+    assert left <= 4, f"{left} tasks are left of 100 questions"
+
+
 def test_a_register_that_some_motors_lack_gives_a_short_answer(driver: ArmDriver) -> None:
     assert driver.read("group", "all", "Current_Limit") == (1193,) * 5
     assert driver.read("group", "all", "No_Such_Register") == ()
