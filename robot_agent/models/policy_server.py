@@ -72,6 +72,8 @@ class PolicyServer:
                 _LOG.info("no longer listening (%s)", error)
                 return
             with self._peer as peer:
+                if self._is_closed:  # closed between the call and the robot's arrival
+                    return
                 wire.tune(peer)
                 try:
                     self._serve_one(peer)
@@ -79,7 +81,11 @@ class PolicyServer:
                     _LOG.info("%s: %s", address, error)
 
     def close(self) -> None:
-        """Stop listening and let a robot go."""
+        """Stop listening and let a robot go.
+
+        A robot's socket is shut down here and closed by the thread that serves it: closed under
+        that thread, its number would be gone, or another file's, in the midst of a call.
+        """
         self._is_closed = True
         for peer in (self._listener, self._peer):
             if peer is not None:
@@ -87,7 +93,7 @@ class PolicyServer:
                     peer.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     _LOG.debug("was closed already")
-                peer.close()
+        self._listener.close()
 
     def _serve_one(self, peer: socket.socket) -> None:
         nonce = secrets.token_hex(16)

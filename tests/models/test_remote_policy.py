@@ -223,3 +223,16 @@ def test_an_address_that_is_taken_names_the_remedy(serve):
     server = serve(Echo())
     with pytest.raises(InputError, match="Choose another --port"):
         PolicyServer(Echo(), ServerConfig(port=server.port))
+
+
+def test_a_server_that_is_closed_while_it_reads_ends_without_a_fault(serve, monkeypatch):
+    server, honest = serve(Echo()), wire.receive
+
+    def receive(peer, timeout_s):
+        if timeout_s == server._config.idle_s:
+            server.close()
+        return honest(peer, timeout_s)
+
+    monkeypatch.setattr(wire, "receive", receive)
+    with to(server) as remote, pytest.raises(InputError, match="policy wire"):
+        remote.reset("open the drawer", 0)
