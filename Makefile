@@ -37,8 +37,8 @@ fmt: setup  ## Format, and apply the safe fixes
 	$(BIN)/ruff format .
 
 test: setup  ## Every test that needs neither a GPU nor a robot
-	$(PYTEST) tests $(BESIDE) -m 'not ros and not gpu and not robot'; offline=$$?; \
-		$(PYTEST) tests -m 'ros and not gpu and not robot' && exit $$offline
+	$(PYTEST) tests -m 'ros and not gpu and not robot'; ros=$$?; \
+		$(PYTEST) tests $(BESIDE) -m 'not ros and not gpu and not robot' && exit $$ros
 
 test-fast: setup  ## The same without the slow ones and those with real nodes
 	$(PYTEST) tests $(BESIDE) -m 'not slow and not ros and not gpu and not robot'
