@@ -10,7 +10,7 @@ from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 
 _FROZEN_EDGE_PX = 32
-"""A picture is compared on a grid of this many points per edge."""
+"""A picture is compared on a grid of at least this many points per edge, where it has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,9 +196,8 @@ class FrameHealth:
         Pictures that repeat while the arm rests are no fault, however many there were, and one
         that was under way when the arm moved is none either.
         """
-        rows = np.linspace(0, image_hwc.shape[0] - 1, _FROZEN_EDGE_PX).astype(int)
-        columns = np.linspace(0, image_hwc.shape[1] - 1, _FROZEN_EDGE_PX).astype(int)
-        small = image_hwc[np.ix_(rows, columns)]
+        row, column = (max(1, edge // _FROZEN_EDGE_PX) for edge in image_hwc.shape[:2])
+        small = image_hwc[::row, ::column].copy()  # not a view, which would keep the whole picture
         if self._last is None or not np.array_equal(small, self._last):
             self._last, self._joints_rad, self._late = small, joints_rad, 0
             self.is_frozen = False

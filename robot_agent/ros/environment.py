@@ -20,7 +20,8 @@ def prepare() -> None:
 
     Discovery stays on this machine and the Fast DDS profile of this package gives every process
     a shared-memory segment that holds several raw images, without which best-effort images are
-    lost between processes.
+    lost between processes. OpenCV works in the thread that calls it: the workers of its pool would
+    spin between two pictures of a camera, in every node.
 
     Raises:
         ConfigError: ROS is not there, or its profile file does not exist.
@@ -41,6 +42,7 @@ def variables() -> dict[str, str]:
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
+        "OPENCV_FOR_THREADS_NUM": "1",  # read when OpenCV first uses its pool, not at its import
     }
 
 

@@ -59,8 +59,7 @@ def run(make: Callable[[], Any], arguments: Sequence[str] | None = None, *, nice
     try:
         node = make()
         executor.add_node(node)
-        if nice:
-            gc.freeze()  # what lives from the start need not be looked through again
+        gc.freeze()  # what lives from the start need not be looked through again
         while not is_told_to_end.is_set() and not _is_orphan():
             _spin_once(executor)
     except RobotAgentError as error:

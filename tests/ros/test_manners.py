@@ -1,5 +1,8 @@
 """What a ROS programmer expects of every node: health, described parameters, words about QoS."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -115,3 +118,14 @@ def test_who_asks_us_for_a_transition_that_makes_no_sense_is_told_at_once(
     with pytest.raises(ArmFaultError, match="is active, must be unconfigured to configure"):
         client.calls.change_state("arm_guard", CONFIGURE)
     assert watch.seconds() < 5.0
+
+
+def test_opencv_has_no_workers_in_a_node_that_would_spin_between_two_pictures() -> None:
+    words = (
+        "import cv2; from robot_agent.ros import environment; "
+        "environment.prepare(); print(cv2.getNumThreads())"
+    )
+    variables = {k: v for k, v in os.environ.items() if k != "OPENCV_FOR_THREADS_NUM"}
+    command = [sys.executable, "-c", words]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=True)
+    assert done.stdout.strip() == "1"
