@@ -14,7 +14,7 @@ class TrustLimits:
     """What a model must show; chosen on the shipped models and on planted bad ones."""
 
     used_m: float = 0.004
-    """Rms command of a step from which the real episodes use an axis."""
+    """Rms command of a step from which a real episode uses an axis; half of them must."""
     used_rad: float = 0.025
     gain: tuple[float, float] = (0.5, 1.6)
     """Motion over command of an axis that is used; proportion is judged by the same limits."""

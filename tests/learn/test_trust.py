@@ -14,9 +14,16 @@ from robot_agent.learn.axis_sweep import AXES
 from robot_agent.learn.data import Episodes, subset
 from robot_agent.learn.fit import FitConfig
 from robot_agent.learn.imagine import ImagineConfig
-from robot_agent.learn.real_windows import cut_windows, joints_of, of_recording, of_training
+from robot_agent.learn.real_windows import (
+    RealWindows,
+    cut_windows,
+    joints_of,
+    of_recording,
+    of_training,
+)
 from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
-from robot_agent.learn.trust import TrustConfig, trust_report, worst_of
+from robot_agent.learn.trust import TrustConfig, _used, trust_report, worst_of
+from robot_agent.learn.trust_verdict import TrustLimits
 from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.models.precision import has_fast_bfloat16, mixed_precision
 from robot_agent.models.tiny_imagination import TinyImagination
@@ -167,6 +174,14 @@ def test_states_become_joints_that_reach_them(recordings):
     assert np.abs(recorded.states - wanted).max() < 1e-9
     again = joints_of(wanted)
     assert again.shape == (21, 6)
+
+
+@pytest.mark.parametrize(("turning", "is_used"), [(1, False), (2, True)])
+def test_an_axis_is_used_when_half_of_the_episodes_use_it(turning, is_used):
+    actions = np.zeros((8, 5, 7))
+    actions[: 2 * turning, :, 5] = 0.2
+    windows = RealWindows([], np.zeros(0), actions, np.zeros(0), np.repeat(np.arange(4), 2))
+    assert (_used(windows)[5] >= TrustLimits().used_rad) == is_used
 
 
 def test_episodes_shorter_than_a_window_are_refused_with_their_length(recordings):
