@@ -158,19 +158,18 @@ def _sweep(
 
 
 def _used(windows: RealWindows) -> list[float]:
-    """Return how much at least half of the real episodes use each axis.
+    """Return how much the real episodes use each axis.
 
-    Rms of a step [m, rad], and the range of the gripper. Not over all steps at once: one episode
-    in which a policy lost its way would say that the others use what they do not.
+    For an arm's axis the rms of a step [m, rad] that at least half of the episodes reach. Not over
+    all steps at once: one episode in which a policy lost its way would say that the others use
+    what they do not. For the gripper the range over all of them: each may hold it still.
     """
-    by_episode = []
-    for episode in np.unique(windows.episode_B):
-        actions = windows.actions_BTA[windows.episode_B == episode].reshape(-1, 7)
-        rms = np.sqrt((actions[:, :6] ** 2).mean(axis=0))
-        by_episode.append([*rms, np.ptp(actions[:, 6])])
-    ordered = np.sort(np.array(by_episode), axis=0)
-    half: list[float] = ordered[len(ordered) // 2].tolist()
-    return half
+    rms = [
+        np.sqrt((windows.actions_BTA[windows.episode_B == episode, :, :6] ** 2).mean(axis=(0, 1)))
+        for episode in np.unique(windows.episode_B)
+    ]
+    half = np.sort(np.stack(rms), axis=0)[len(rms) // 2]
+    return [*half.tolist(), float(np.ptp(windows.actions_BTA[..., 6]))]
 
 
 def _table(errors: ErrorsByStep) -> dict[str, dict[str, dict[str, float]]]:
