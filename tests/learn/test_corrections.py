@@ -106,7 +106,11 @@ def make_policy():
 
 def config(**changes):
     made = CorrectionConfig(
-        fit=FitConfig(steps=30, learning_rate=3e-3, warmup_steps=2), batch=8, anchor=0.0, color=0.0
+        fit=FitConfig(steps=30, learning_rate=3e-3, warmup_steps=2),
+        batch=8,
+        anchor=0.0,
+        color=0.0,
+        kept=1.0,
     )
     return dataclasses.replace(made, **changes)
 
@@ -157,6 +161,17 @@ def test_the_same_seed_imitates_to_the_same_weights():
         imitate(policy, corrected(), None, config(color=0.2), seed=3)
     first, second = (policy.state_dict() for policy in policies)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_weights_end_the_kept_share_of_the_way_from_those_before():
+    before, whole, part = make_policy(), make_policy(), make_policy()
+    imitate(whole, corrected(), None, config(kept=1.0), seed=3)
+    imitate(part, corrected(), None, config(kept=0.25), seed=3)
+    for old, end, found in zip(
+        before.parameters(), whole.parameters(), part.parameters(), strict=True
+    ):
+        assert torch.allclose(found, old + 0.25 * (end - old), atol=1e-6)
+    assert not all(map(torch.equal, before.parameters(), part.parameters()))
 
 
 def test_an_anchor_keeps_imitation_close_to_the_weights_before_on_old_scenes():
