@@ -20,6 +20,9 @@ def add_study(parser: "Parser") -> None:
     group.add_argument("--scene", default="kitchen", help="the new scene (default kitchen)")
     group.add_argument("--seeds", type=whole(1, 100), default=3, help="adaptations of each arm")
     group.add_argument(
+        "--first-seed", type=whole(0, 1_000_000), default=0, help="of the first adaptation"
+    )
+    group.add_argument(
         "--arm", action="append", default=[], help="repeatable; with and without by default"
     )
     group.add_argument("--out", type=Path, default=_STUDIES, help=f"folder (default {_STUDIES})")
@@ -36,6 +39,7 @@ def run_study(arguments: argparse.Namespace) -> int:
     config = CorrectionStudyConfig(
         scene=arguments.scene,
         seeds=arguments.seeds,
+        first_seed=arguments.first_seed,
         arms=tuple(dict.fromkeys((WITHOUT, *(arguments.arm or ["with"])))),
         trials=arguments.trials,
         workers=arguments.workers,

@@ -72,6 +72,8 @@ class CorrectionStudyConfig:
     scene: str = "kitchen"
     seeds: int = 3
     """Adaptations of each arm."""
+    first_seed: int = 0
+    """Of the first adaptation; the others follow, and each meets other episodes."""
     arms: tuple[str, ...] = (WITHOUT, "with")
     episodes: int = 20
     """Real episodes of every arm, on the same start states."""
@@ -85,6 +87,7 @@ class CorrectionStudyConfig:
     def __post_init__(self) -> None:
         """Check ranges and names."""
         require_range("seeds", self.seeds, 1, 100)
+        require_range("first_seed", self.first_seed, 0, 1_000_000)
         require_range("episodes", self.episodes, 4, 1000)
         require_range("corrections", self.corrections, 0, self.episodes)
         require_range("trials", self.trials, 1, 1000)
@@ -105,7 +108,7 @@ def run_corrections(out: Path, config: CorrectionStudyConfig, say: Say) -> dict[
     """
     runs: list[dict[str, Any]] = []
     outcomes: dict[str, dict[tuple[Any, ...], bool]] = {}
-    for seed in range(config.seeds):
+    for seed in range(config.first_seed, config.first_seed + config.seeds):
         policies = {BEFORE: _shipped(out)}
         for arm in config.arms:
             run = _Arm(out, arm, seed, config, partial(say, len(runs))).run()
