@@ -9,9 +9,9 @@ from robot_agent.act.execution import ExecutionConfig
 from robot_agent.act.executor import PERIOD_NS, Numbering
 from robot_agent.act.inference import Inference
 from robot_agent.act.plan import Plan
-from robot_agent.core.errors import InputError
+from robot_agent.core.errors import InputError, InstructionError, PolicyAwayError
 from robot_agent.core.protocols import Clock, Policy
-from robot_agent.core.types import ACTION_DIM, Observation, Proposal, require_array
+from robot_agent.core.types import ACTION_DIM, Chunk, Observation, Proposal, require_array
 
 _LATENCIES = 10
 """Newest latencies of which the longest says how many steps an inference takes."""
@@ -130,6 +130,8 @@ class Planner:
         self._refused = ""
         self.refusal = ""
         """Why the newest instruction was refused, or empty."""
+        self.away = ""
+        """Why a policy that runs elsewhere does not answer now, or empty."""
 
     def instruct(self, instruction: str) -> None:
         """Change the instruction with the next chunk; `refusal` says why when weights refuse it.
@@ -224,11 +226,24 @@ class Planner:
         self._told = policy, wish
         return self._told
 
+    def _take(self) -> Chunk | None:
+        """Return the chunk that has come; one that could not be made is asked for anew."""
+        try:
+            return self._inference.take()
+        except PolicyAwayError as error:
+            self.away = str(error)
+        except InstructionError as error:
+            if self.asked == self.instruction:
+                raise
+            self._refused, self.refusal = self.asked, str(error)
+        self._request, self._seen_step = None, _NEVER
+        return None
+
     def _collect(self) -> None:
-        chunk, request = self._inference.take(), self._request
+        chunk, request = self._take(), self._request
         if chunk is None or request is None:
             return
-        self._request = None
+        self._request, self.away = None, ""
         require_array("chunk.actions", chunk.actions, (None, ACTION_DIM), finite=False)
         if not len(chunk.actions):
             raise InputError(

@@ -17,7 +17,6 @@ from robot_agent.core.types import Observation
 from robot_agent.models import wire
 
 _LOG = logging.getLogger(__name__)
-_MIN_TOKEN = 16
 _GREETING_S = 5.0
 
 
@@ -37,10 +36,11 @@ class ServerConfig:
         """Check the ranges; an open address needs a token."""
         require_range("port", self.port, 0, 65535)
         require_range("idle_s", self.idle_s, 0.01, 86_400.0, "s")
-        if not _is_loopback(self.host) and len(self.token) < _MIN_TOKEN:
+        if not _is_loopback(self.host) and len(self.token) < wire.MIN_TOKEN:
             raise ConfigError(
-                f"host={self.host} can be reached from other machines: a token of {_MIN_TOKEN} or "
-                f"more letters is needed, got {len(self.token)}. Make one: openssl rand -hex 16"
+                f"host={self.host} can be reached from other machines: a token of "
+                f"{wire.MIN_TOKEN} or more letters is needed, got {len(self.token)}. Make one: "
+                f"openssl rand -hex 16"
             )
 
 
@@ -110,6 +110,7 @@ class PolicyServer:
                 "kind": "greet",
                 "version": self._policy.version,
                 "needs": to_plain(self._policy.needs),
+                "proof": wire.prove(self._config.token, f"{wire.SERVER}{header.get('nonce')}"),
             },
         )
         while True:

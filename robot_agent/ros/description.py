@@ -52,6 +52,10 @@ class AgentOptions:
     """No new episode begins when the store holds more [GB]; 0 sets no limit."""
     teleop: str = ""
     """Operator's device to start too; empty for none."""
+    policy_server: str = ""
+    """HOST:PORT of a policy that runs elsewhere; empty uses the release registry."""
+    policy_token_file: str = ""
+    """File of the secret that its server was started with."""
     params_file: str = ""
     """ROS YAML whose parameters are laid over those of every node."""
 
@@ -124,6 +128,8 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "shipped": options.shipped,
         "is_simulated": options.is_simulated,
         "promotion_file": options.promotion_file,
+        "server": options.policy_server,
+        "token_file": options.policy_token_file,
         # A camera that falls silent is held within 0.5 s: the age, and the action in force.
         "max_image_age_s": 0.5 if options.is_simulated else 0.25,
     }

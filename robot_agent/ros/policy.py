@@ -1,7 +1,6 @@
 """Node `policy`: observations in, proposals out; the action run_task and the weights' services."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -20,6 +19,7 @@ from robot_agent.core.policy_needs import RobotOffer, require_fit
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.release.promotion import Promotion
+from robot_agent.release.remote_weights import RemoteWeights
 from robot_agent.release.road import Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
@@ -36,8 +36,8 @@ from robot_agent.ros.shadow_thread import ShadowThread
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _MAX_GUARD_SILENCE_NS = 500_000_000
 
-MakeWeights = Callable[[Path, str], Weights]
-"""Makes the source of weights for a folder of releases, which may begin with a shipped policy."""
+MakeWeights = Callable[[PolicyConfig], Weights]
+"""Makes the source of weights: a folder of releases, or a policy that runs elsewhere."""
 
 
 class PolicyNode(LifecycleNode):
@@ -49,6 +49,7 @@ class PolicyNode(LifecycleNode):
         self._config = params.declare(self, PolicyConfig)
         self._time = ScaledClock(self._config.time_factor)
         self._make_weights = make_weights
+        self._source: Weights | None = None
         self._pairing = ObservationPairing()
         self._runner: PolicyRunner | None = None
         self._weights: WeightServices | None = None
@@ -84,7 +85,7 @@ class PolicyNode(LifecycleNode):
         """Load the current release."""
         del state
         try:
-            weights = self._make_weights(Path(self._config.releases), self._config.shipped)
+            weights = self._source = self._make_weights(self._config)
             slot = PolicySlot(weights.boot())
             promotion = Promotion(weights, slot, self._config.promotion())
         except RobotAgentError as error:
@@ -154,6 +155,8 @@ class PolicyNode(LifecycleNode):
             self._runner.close()
         if self._shadow is not None:
             self._shadow.close()
+        if isinstance(self._source, RemoteWeights):
+            self._source.close()
 
     # --- callbacks: store the newest, nothing else -----------------------------------------------
 

@@ -16,6 +16,8 @@ class PolicyConfig:
 
     releases: str = setting("releases", "Folder of the release registry.")
     shipped: str = setting("tiny", "Shipped policy that an empty registry begins with.")
+    server: str = setting("", "HOST:PORT of a policy that runs elsewhere; empty uses releases.")
+    token_file: str = setting("", "File of the secret that the server was started with.")
     time_factor: float = setting(1.0, "Simulated time over wall time, for all nodes.", 0.1, 20.0)
     max_image_age_s: float = setting(0.5, "Older pictures end the episode [s].", 0.05, 2.0)
     max_inference_s: float = setting(1.0, "Longer inferences let the guard hold [s].", 0.05, 5.0)
