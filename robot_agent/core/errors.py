@@ -69,6 +69,10 @@ class BundleRejectedError(RobotAgentError):
         self.check, self.value, self.limit = check, value, limit
 
 
+class BaseRejectedError(BundleRejectedError):
+    """A base that is missing or damaged, and with it every release that builds on it."""
+
+
 class SwapRefusedError(RobotAgentError):
     """A swap that was not made; the active weights keep running."""
 
