@@ -16,6 +16,8 @@ from robot_agent.teleop import REMOTE_DEVICES
 
 CAMERAS = ("ours", "realsense2_camera", "topic")
 """Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
+VIEW_NAME = "view.png"
+"""Picture of the calibrated view among the calibrations, as `camera reference` keeps it."""
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
 
@@ -199,6 +201,8 @@ def _camera(options: AgentOptions) -> NodeProcess:
     width, height = options.camera_size_px
     parameters: dict[str, Any] = {"width": width, "height": height}
     parameters["serial"] = options.camera_serial
+    if (reference := options.calibration / VIEW_NAME).is_file():  # nobody must remember to
+        parameters["reference"] = str(reference.resolve())
     if options.pictures_topic:
         parameters |= {"source": "topic", "topic": options.pictures_topic}
     return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)
