@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from robot_agent.act.execution import ExecutionConfig
+from robot_agent.act.execution import ExecutionConfig, refill_after
 from robot_agent.act.executor import PERIOD_NS, Numbering
 from robot_agent.act.inference import Inference
 from robot_agent.act.plan import Plan
@@ -104,6 +104,7 @@ class Planner:
         self._latencies_ns: deque[int] = deque([0], maxlen=_LATENCIES)
         self._request: _Request | None = None
         self._source: _Source | None = None  # of what is planned
+        self._chunk = 1
         self.begin(EpisodeTask(instruction="none"))
 
     @property
@@ -179,10 +180,14 @@ class Planner:
             StaleObservationError: No fresh observation came.
         """
         self._collect()
-        is_due = len(self._plan) < (1 if self._config.is_synchronous else self._config.refill)
-        if is_due and not self._inference.is_busy:
+        if len(self._plan) < self._refill() and not self._inference.is_busy:
             self._ask()
             self._collect()
+
+    def _refill(self) -> int:
+        if self._config.is_synchronous:
+            return 1
+        return self._config.refill or refill_after(self._latencies_ns, self._chunk, PERIOD_NS)
 
     def _forget(self) -> None:
         self._plan.clear()
@@ -254,6 +259,7 @@ class Planner:
         if not self._slot.begin_chunk(request.source[0]):
             self._seen_step = _NEVER
             return
+        self._chunk = min(len(chunk.actions), self._config.horizon or len(chunk.actions))
         continues = request.source == self._source
         self._plan.take(chunk, self._numbering.next_chunk(), request.step, continues=continues)
         self._source, self.instruction = request.source, request.source[1]

@@ -44,13 +44,14 @@ MakeWeights = Callable[[PolicyConfig], Weights]
 class PolicyNode(LifecycleNode):
     """Callbacks store; episodes run in their own thread; weights load in another."""
 
+    _source: Weights | None = None
+
     def __init__(self, make_weights: MakeWeights) -> None:
         """Declare parameters; weights come from `make_weights` when the node is configured."""
         super().__init__("policy")
         self._config = params.declare(self, PolicyConfig)
         self._time = ScaledClock(self._config.time_factor)
         self._make_weights = make_weights
-        self._source: Weights | None = None
         self._pairing = ObservationPairing()
         self._runner: PolicyRunner | None = None
         self._weights: WeightServices | None = None

@@ -24,7 +24,7 @@ class PolicyConfig:
     execution: str = setting(
         "synchronous", "How chunks are executed, see doc/policies.md.", choices=MODES
     )
-    refill: int = setting(5, "Infer when fewer actions are left; not in synchronous.", 1, 100)
+    refill: int = setting(0, "Infer when fewer actions are left; 0: by latency.", 0, 100)
     horizon: int = setting(0, "Actions of a chunk that are used at most; 0 uses all.", 0, 100)
     is_simulated: bool = setting(False, "Prove weights at the length that suits a simulated arm.")
     promotion_file: str = setting("", "YAML of PromotionConfig; empty keeps the coded values.")
