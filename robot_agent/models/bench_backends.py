@@ -10,7 +10,7 @@ from robot_agent.models.onnx_policy import OnnxLogits, Precision
 from robot_agent.models.tiny_policy import TinyPolicy
 from robot_agent.models.tiny_vla import MODEL_SIZE_PX, ActionLogits
 
-COMPILED = "torch_compiled"
+COMPILED, BFLOAT16 = "torch_compiled", "torch_bf16"
 
 
 class Bfloat16Logits:
@@ -62,7 +62,7 @@ def backends(
     """
     made: dict[str, Callable[[], ActionLogits]] = {
         "torch_fp32": lambda: network().eval(),
-        "torch_bf16": lambda: Bfloat16Logits(network()),
+        BFLOAT16: lambda: Bfloat16Logits(network()),
     }
     kinds: tuple[Precision, ...] = ("fp32", "int8")
     for kind in kinds:

@@ -13,10 +13,11 @@ import torch
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.types import ImageArray, Observation
 from robot_agent.core.wx250s import NEUTRAL_RAD
-from robot_agent.models.bench_backends import COMPILED, backends, forward
+from robot_agent.models.bench_backends import BFLOAT16, COMPILED, backends, forward
 from robot_agent.models.bench_memory import grown_mb, keep
 from robot_agent.models.onnx_policy import Precision, export_policy
 from robot_agent.models.peak import torch_threads
+from robot_agent.models.precision import has_fast_bfloat16
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_vla import ActionLogits, TinyVla
 
@@ -58,7 +59,7 @@ def bench_policy(
         where the network is the larger one, `_batch_8` behind it at that batch. Memory is
         measured in a process of each row's own, see `bench_memory.grown_mb`.
     """
-    why = _why_not_compiled(config)
+    left_out = _left_out(config)
     results: dict[str, dict[str, float]] = {}
     for size in config.sizes:
         sized = network if size == "tiny" else _random(network.config.num_instructions, seed)
@@ -68,15 +69,14 @@ def bench_policy(
             keep(folder, sized, exported)
             for count in config.threads:
                 made = backends(partial(_same, sized), exported.__getitem__, count)
-                if why:
-                    del made[COMPILED]
+                made = {name: make for name, make in made.items() if name not in left_out}
                 with torch_threads(count):
                     timed = _times_ms(made, instructions, config, seed)
                 for (backend, batch), times in timed.items():
                     label = _label(size, backend, count, batch)
                     results[label] = _row(times, grown_mb(folder, backend, count, batch))
                     on_result(label)
-    return results, [f"{COMPILED} is left out: {why}"] if why else []
+    return results, [f"{name} is left out: {why}" for name, why in left_out.items()]
 
 
 def _same(network: TinyPolicy) -> TinyPolicy:
@@ -88,10 +88,16 @@ def _row(times_ms: Sequence[float], memory_mb: float) -> dict[str, float]:
     return {"p50_ms": float(p50), "p99_ms": float(p99), "memory_mb": memory_mb}
 
 
-def _why_not_compiled(config: PolicyBenchConfig) -> str:
+def _left_out(config: PolicyBenchConfig) -> dict[str, str]:
+    """Return the backends that are not measured, and why."""
+    found = {}
     if not config.is_compiled:
-        return "--no-compile"
-    return "" if shutil.which("g++") else "no g++ on the PATH"
+        found[COMPILED] = "--no-compile"
+    elif shutil.which("g++") is None:
+        found[COMPILED] = "no g++ on the PATH"
+    if not has_fast_bfloat16():
+        found[BFLOAT16] = "this processor emulates it, which takes many times as long"
+    return found
 
 
 def _label(size: str, backend: str, threads: int, batch: int) -> str:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from robot_agent.core.config import build
 from robot_agent.core.errors import BundleRejectedError, ConfigError
 from robot_agent.models.openvla import OpenVla, OpenVlaConfig
 from robot_agent.models.openvla_folder import read_json
@@ -35,8 +36,15 @@ _WANTED: Mapping[str, Any] = {
 """What the formula W + (alpha / r) B A asks of a file; a setting that is not there is these."""
 _INITIALISED = (True, False, "gaussian", None)
 """Beginnings that leave the base as it is; PiSSA and its like change it."""
-_EMPTY = ("modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication")
-_EMPTY += ("trainable_token_indices", "target_parameters", "alora_invocation_tokens")
+_EMPTY = (
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "alora_invocation_tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,9 @@ def take_in_peft(folder: Path, network: OpenVla, base_hash: str) -> TakenIn:
     filled = {name.removesuffix(".lora_A.weight") for name in tensors if "lora_A" in name}
     untouched = tuple(sorted(set(own) - filled))
     for name in untouched:
-        out, width = network.get_submodule(name).weight.shape
-        tensors[f"{name}.lora_A.weight"] = torch.zeros(config.rank, int(width))
-        tensors[f"{name}.lora_B.weight"] = torch.zeros(int(out), config.rank)
+        out, width = network.get_parameter(f"{name}.weight").shape
+        tensors[f"{name}.lora_A.weight"] = torch.zeros(config.rank, width)
+        tensors[f"{name}.lora_B.weight"] = torch.zeros(out, config.rank)
     idle = tuple(sorted(key for key in found if key.startswith(_PREFIX + _POOLING)))
     used = tuple(sorted(set(found) - set(idle)))
     return TakenIn(pack_adapter(tensors, config, base_hash), used, idle, untouched, base_name)
@@ -127,7 +135,9 @@ def _settings(folder: Path) -> tuple[AdapterConfig, str]:
             f"{folder}/{SETTINGS_NAME}: {'; '.join(wrong)}. Merge the adapter into its base where "
             f"it was trained, and import the whole folder."
         )
-    return AdapterConfig(rank=rank, alpha=alpha), str(stated.get("base_model_name_or_path", ""))
+    values = {"rank": rank, "alpha": alpha}
+    where = f"{folder}/{SETTINGS_NAME}"
+    return build(AdapterConfig, values, where), str(stated.get("base_model_name_or_path", ""))
 
 
 def _published_layers(network: OpenVla) -> dict[str, _Layer]:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import secrets
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ class PolicyServer:
 
     def __init__(self, policy: Policy, config: ServerConfig) -> None:
         """Listen; InputError when the address is taken."""
-        self._policy, self._config, self._is_closed = policy, config, False
+        self._policy, self._config, self._is_closed = policy, config, threading.Event()
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         try:
             self._listener = socket.create_server(
@@ -65,14 +66,14 @@ class PolicyServer:
 
     def serve(self) -> None:
         """Serve one robot after the other until `close`; what a robot does wrong ends its turn."""
-        while not self._is_closed:
+        while not self._is_closed.is_set():
             try:
                 self._peer, address = self._listener.accept()
             except OSError as error:
                 _LOG.info("no longer listening (%s)", error)
                 return
             with self._peer as peer:
-                if self._is_closed:  # closed between the call and the robot's arrival
+                if self._is_closed.is_set():  # closed between the call and the robot's arrival
                     return
                 wire.tune(peer)
                 try:
@@ -86,7 +87,7 @@ class PolicyServer:
         A robot's socket is shut down here and closed by the thread that serves it: closed under
         that thread, its number would be gone, or another file's, in the midst of a call.
         """
-        self._is_closed = True
+        self._is_closed.set()
         for peer in (self._listener, self._peer):
             if peer is not None:
                 try:

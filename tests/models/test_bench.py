@@ -22,6 +22,7 @@ def small(monkeypatch):
     (model, _) = onnx_policy.export_policy(policy, images, [0, 1])
     monkeypatch.setattr(bench_policy, "_exported", lambda *_: {"fp32": model, "int8": model})
     monkeypatch.setattr(bench_policy, "_random", lambda *_: policy)
+    monkeypatch.setattr(bench_policy, "has_fast_bfloat16", lambda: True)
     return policy, images
 
 
@@ -68,6 +69,17 @@ def test_a_machine_without_a_compiler_is_told(small, monkeypatch):
     results, notes = measure(small, threads=(1,), batches=(1,), sizes=("tiny",))
     assert notes == ["torch_compiled is left out: no g++ on the PATH"]
     assert not any("compiled" in name for name in results)
+
+
+def test_a_processor_that_emulates_bfloat16_is_told(small, monkeypatch):
+    monkeypatch.setattr(bench_policy, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(bench_policy, "grown_mb", lambda *_: 1.0)
+    results, notes = measure(small, threads=(1,), batches=(1,), sizes=("tiny",), is_compiled=False)
+    assert len(notes) == 2
+    assert notes[1].startswith("torch_bf16 is left out: this processor emulates it")
+    assert set(results) == {
+        f"{name}_1_thread" for name in ("torch_fp32", "onnx_fp32", "onnx_int8")
+    }
 
 
 @pytest.mark.slow
