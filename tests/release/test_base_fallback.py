@@ -7,7 +7,8 @@ from safetensors.numpy import save_file
 
 from robot_agent.core.errors import BaseRejectedError, BundleRejectedError, SwapRefusedError
 from robot_agent.release.bases import BASES, base_of, require_base, take_base
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
 from robot_agent.release.weights import ReleaseWeights
