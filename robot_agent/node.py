@@ -7,8 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_agent.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robot_agent.release.remote_weights import RemoteWeights
+    from robot_agent.release.road import Weights
+    from robot_agent.ros.policy_config import PolicyConfig
 
 NAMES = (
     "sim_world",
@@ -42,11 +48,36 @@ def _policy(words: Sequence[str]) -> int:
     from robot_agent.release.weights import ReleaseWeights
     from robot_agent.ros import policy
 
-    def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
-        ensure_releases(releases, shipped)  # a first start, by `ros2 launch`, has none
+    def make_weights(config: "PolicyConfig") -> "Weights":
+        if config.server:
+            return remote_weights(config)
+        releases = Path(config.releases)
+        ensure_releases(releases, config.shipped)  # a first start, by `ros2 launch`, has none
         return ReleaseWeights(releases, load_policy)
 
     return policy.main(make_weights, words)
+
+
+def remote_weights(config: "PolicyConfig") -> "RemoteWeights":
+    """Return the policy that `config.server` serves, as what a node runs instead of releases.
+
+    Raises:
+        ConfigError: The address or the token file cannot be used.
+    """
+    from robot_agent.models.remote_link import RemoteLink, parse_address
+    from robot_agent.models.remote_policy import RemoteConfig
+    from robot_agent.models.wire import read_token
+    from robot_agent.release.remote_weights import RemoteWeights
+
+    host, port = parse_address(config.server)
+    remote = RemoteConfig(
+        host=host,
+        port=port,
+        token=read_token(Path(config.token_file)) if config.token_file else "",
+        connect_s=config.max_inference_s,
+        answer_s=config.max_inference_s,
+    )
+    return RemoteWeights(lambda: RemoteLink(remote))
 
 
 def policy() -> int:

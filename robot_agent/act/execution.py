@@ -34,8 +34,9 @@ class ExecutionConfig:
     """
 
     mode: str = "synchronous"
-    refill: int = 5
-    """An inference begins when fewer actions than this are left; of no account in synchronous."""
+    refill: int = 0
+    """An inference begins when fewer actions than this are left; 0 chooses by measured latency,
+    see `refill_after`. Of no account in synchronous."""
     horizon: int = 0
     """Actions of a chunk that are used at most; 0 uses all."""
     catches_up: bool = True
@@ -47,7 +48,7 @@ class ExecutionConfig:
         """Check the ranges."""
         if self.mode not in MODES:
             raise ValueError(f"mode='{self.mode}' is not one of {', '.join(MODES)}")
-        require_range("refill", self.refill, 1, 100)
+        require_range("refill", self.refill, 0, 100)
         require_range("horizon", self.horizon, 0, 100)
         require_range("decay", self.decay, -10.0, 10.0)
 
@@ -55,6 +56,25 @@ class ExecutionConfig:
     def is_synchronous(self) -> bool:
         """Whether the arm holds while the policy thinks."""
         return self.mode == "synchronous"
+
+
+def refill_after(latencies_ns: Sequence[int], chunk: int, period_ns: int) -> int:
+    """Return with how many actions left, or fewer, an inference should begin.
+
+    Where an inference takes no longer than a step, every step is looked at. A slower one begins
+    when the slowest of the newest would come a step before it is needed: what it replaces was
+    chosen on a picture that is hardly older, and every exchange of chunks costs. Half of a chunk
+    is executed in any case.
+
+    Args:
+        latencies_ns: The newest ones, at least one.
+        chunk: Actions of a chunk that are used.
+        period_ns: Of a step.
+    """
+    typical_ns = sorted(latencies_ns)[len(latencies_ns) // 2]
+    if typical_ns <= period_ns:
+        return chunk
+    return min(-(-max(latencies_ns) // period_ns) + 1, chunk // 2 + 1)
 
 
 def caught_up(actions: FloatArray, late: int, executed: FloatArray) -> FloatArray:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from robot_agent.act.execution import ExecutionConfig
+from robot_agent.act.execution import ExecutionConfig, refill_after
 from robot_agent.act.executor import PERIOD_NS, Numbering
 from robot_agent.act.inference import Inference
 from robot_agent.act.plan import Plan
-from robot_agent.core.errors import InputError
+from robot_agent.core.errors import InputError, InstructionError, PolicyAwayError
 from robot_agent.core.protocols import Clock, Policy
-from robot_agent.core.types import ACTION_DIM, Observation, Proposal, require_array
+from robot_agent.core.types import ACTION_DIM, Chunk, Observation, Proposal, require_array
 
 _LATENCIES = 10
 """Newest latencies of which the longest says how many steps an inference takes."""
@@ -104,6 +104,7 @@ class Planner:
         self._latencies_ns: deque[int] = deque([0], maxlen=_LATENCIES)
         self._request: _Request | None = None
         self._source: _Source | None = None  # of what is planned
+        self._chunk = 1
         self.begin(EpisodeTask(instruction="none"))
 
     @property
@@ -130,6 +131,8 @@ class Planner:
         self._refused = ""
         self.refusal = ""
         """Why the newest instruction was refused, or empty."""
+        self.away = ""
+        """Why a policy that runs elsewhere does not answer now, or empty."""
 
     def instruct(self, instruction: str) -> None:
         """Change the instruction with the next chunk; `refusal` says why when weights refuse it.
@@ -177,10 +180,14 @@ class Planner:
             StaleObservationError: No fresh observation came.
         """
         self._collect()
-        is_due = len(self._plan) < (1 if self._config.is_synchronous else self._config.refill)
-        if is_due and not self._inference.is_busy:
+        if len(self._plan) < self._refill() and not self._inference.is_busy:
             self._ask()
             self._collect()
+
+    def _refill(self) -> int:
+        if self._config.is_synchronous:
+            return 1
+        return self._config.refill or refill_after(self._latencies_ns, self._chunk, PERIOD_NS)
 
     def _forget(self) -> None:
         self._plan.clear()
@@ -224,11 +231,24 @@ class Planner:
         self._told = policy, wish
         return self._told
 
+    def _take(self) -> Chunk | None:
+        """Return the chunk that has come; one that could not be made is asked for anew."""
+        try:
+            return self._inference.take()
+        except PolicyAwayError as error:
+            self.away = str(error)
+        except InstructionError as error:
+            if self.asked == self.instruction:
+                raise
+            self._refused, self.refusal = self.asked, str(error)
+        self._request, self._seen_step = None, _NEVER
+        return None
+
     def _collect(self) -> None:
-        chunk, request = self._inference.take(), self._request
+        chunk, request = self._take(), self._request
         if chunk is None or request is None:
             return
-        self._request = None
+        self._request, self.away = None, ""
         require_array("chunk.actions", chunk.actions, (None, ACTION_DIM), finite=False)
         if not len(chunk.actions):
             raise InputError(
@@ -239,6 +259,7 @@ class Planner:
         if not self._slot.begin_chunk(request.source[0]):
             self._seen_step = _NEVER
             return
+        self._chunk = min(len(chunk.actions), self._config.horizon or len(chunk.actions))
         continues = request.source == self._source
         self._plan.take(chunk, self._numbering.next_chunk(), request.step, continues=continues)
         self._source, self.instruction = request.source, request.source[1]

@@ -23,7 +23,9 @@ def register(group: "Commands") -> None:
     )
     late.add_argument("--sigma", type=number(0, 2), default=0.5, help="of the logarithm")
     late.add_argument("--trials", type=whole(0, 100_000), default=200, help="of each cell")
-    late.add_argument("--refill", type=whole(1, 100), default=5, help="in the trials")
+    late.add_argument(
+        "--refill", type=whole(0, 100), default=0, help="0 chooses by measured latency"
+    )
     late.add_argument("--steps", type=whole(100, 10_000_000), default=10_000, help="per count")
     late.add_argument("--workers", type=whole(1, 64), default=1, help="processes")
     add_seed(late)

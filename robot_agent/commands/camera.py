@@ -43,8 +43,9 @@ def _reference(arguments: argparse.Namespace) -> int:
     height, width = picture.shape[:2]
     results = {"out": str(arguments.out.resolve()), "width": width, "height": height}
     said = (
-        f"{arguments.out}: {width}x{height}. Give it to the camera's node as the parameter "
-        f"`reference`: {arguments.out.resolve()}"
+        f"{arguments.out}: {width}x{height}. In the folder of calibrations it is used from the "
+        f"next start on; elsewhere it is the camera node's parameter `reference`: "
+        f"{arguments.out.resolve()}"
     )
     show("camera reference", results, as_json=arguments.json, tables=[said])
     return 0

@@ -9,7 +9,6 @@ from robot_agent.commands.options import (
     add_command,
     add_json,
     add_releases,
-    existing_file,
     whole,
 )
 from robot_agent.commands.output import show
@@ -36,11 +35,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     from robot_agent.commands.weights import open_registry, require_known
     from robot_agent.compose import load_policy
     from robot_agent.models.policy_server import PolicyServer, ServerConfig
+    from robot_agent.models.wire import read_token
 
-    token = ""
-    if arguments.token_file is not None:
-        remedy = "Make one with: openssl rand -hex 16 > FILE"
-        token = existing_file(arguments.token_file, "a token", remedy).read_text().strip()
+    token = "" if arguments.token_file is None else read_token(arguments.token_file)
     config = ServerConfig(host=arguments.host, port=arguments.port, token=token)
     registry = open_registry(arguments.releases)
     label = arguments.release or registry.current()

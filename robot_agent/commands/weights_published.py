@@ -1,6 +1,7 @@
 """`weights import FOLDER --from openvla-oft`: a policy of another program becomes a release."""
 
 import argparse
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_agent.core.types import Observation
-    from robot_agent.models.published import PublishedConfig, PublishedPolicy
+    from robot_agent.models.published import PublishedConfig, PublishedPolicy, Resident
     from robot_agent.release.bundle import BundleContents
 
 _GOLDEN = 2
@@ -79,7 +80,6 @@ def _adapter(arguments: argparse.Namespace) -> "BundleContents":
     from robot_agent.models.published import load_resident
     from robot_agent.release.bases import require_base
 
-    path = existing_file(arguments.source, "a LoRA adapter, .safetensors", "Check the path.")
     registry = open_registry(arguments.releases)
     current = registry.load(registry.current())
     if current.settings is None:
@@ -88,14 +88,40 @@ def _adapter(arguments: argparse.Namespace) -> "BundleContents":
             f"on a base. Import its folder first: robot-agent weights import FOLDER --from NAME"
         )
     config, base = settings_of(current)
-    architecture, adapter = current.manifest.architecture, path.read_bytes()
+    architecture, path = current.manifest.architecture, arguments.source
     resident = load_resident(architecture, require_base(arguments.releases, base), config)
+    adapter, facts = _adapter_file(path, resident)
     policy = resident.policy(path.name, adapter)
     seen, words = _observations(policy)
     made = published_contents(
         policy, seen, words, architecture=architecture, base=base, config=config, adapter=adapter
     )
+    made = dataclasses.replace(made, provenance={**made.provenance, **facts})
     return _numbered(arguments, made, parent=current.manifest.hash, made_from=path.name)
+
+
+def _adapter_file(path: Path, resident: "Resident") -> tuple[bytes, dict[str, Any]]:
+    """Return an adapter in our format, whoever wrote it, and what to keep about its origin."""
+    from robot_agent.models.openvla import OpenVla
+    from robot_agent.models.openvla_peft import is_peft_folder, take_in_peft
+
+    if not path.is_dir():
+        remedy = "Check the path; a folder that peft saved is named as a folder."
+        return existing_file(path, "a LoRA adapter, .safetensors", remedy).read_bytes(), {}
+    if not is_peft_folder(path) or not isinstance(resident.network, OpenVla):
+        raise ConfigError(
+            f"{path}: is no adapter for what acts now, must be a folder that peft saved "
+            f"(adapter_config.json) for OpenVLA. Import whole folders with --from their program."
+        )
+    taken = take_in_peft(path, resident.network, resident.weights_hash)
+    return taken.content, {
+        "peft": {
+            "base": taken.base_name,
+            "tensors": len(taken.used),
+            "without_effect": list(taken.without_effect),
+            "untouched_layers": len(taken.untouched),
+        }
+    }
 
 
 def _config(arguments: argparse.Namespace) -> "PublishedConfig":
@@ -124,8 +150,6 @@ def _numbered(
     arguments: argparse.Namespace, made: "BundleContents", **facts: Any
 ) -> "BundleContents":
     """Return the contents with the next version of the registry and where they come from."""
-    import dataclasses
-
     from robot_agent.commands.weights import open_registry
 
     registry = open_registry(arguments.releases)

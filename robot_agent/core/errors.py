@@ -13,6 +13,14 @@ class InputError(RobotAgentError):
     """Data of a wrong shape, type, range or task."""
 
 
+class InstructionError(InputError):
+    """An instruction that weights do not know, found only when they are asked for a chunk."""
+
+
+class PolicyAwayError(InputError):
+    """A policy that cannot be reached now; the arm holds, and asking again may help."""
+
+
 class CalibrationError(RobotAgentError):
     """A calibration that is missing, too old or of another robot."""
 
@@ -59,6 +67,10 @@ class BundleRejectedError(RobotAgentError):
             f"see them with: robot-agent weights list"
         )
         self.check, self.value, self.limit = check, value, limit
+
+
+class BaseRejectedError(BundleRejectedError):
+    """A base that is missing or damaged, and with it every release that builds on it."""
 
 
 class SwapRefusedError(RobotAgentError):

@@ -1,6 +1,7 @@
 """What late answers of a policy cost: starved ticks and success, in virtual time on a 5 Hz grid.
 
-The loop, the planner and the plan are those of the robot; time, the worker and the robot are not.
+The loop, the planner and the plan are those of the robot, and the planner is asked as often as
+there, every 50 ms of a step; time, the worker and the robot are not.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robot_agent.act.execution import ExecutionConfig
-from robot_agent.act.executor import PERIOD_NS, HoldCount, Numbering
+from robot_agent.act.executor import HEARTBEAT_NS, PERIOD_NS, HoldCount, Numbering
 from robot_agent.act.inference import infer
 from robot_agent.act.loop import run_episode
 from robot_agent.act.plan import Ahead
@@ -21,12 +22,15 @@ from robot_agent.core.policy_needs import PolicyNeeds
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import ACTION_DIM, NUM_JOINTS, Chunk, Observation, Proposal
 from robot_agent.evaluate.trials import HELD_STEPS, Trial
+from robot_agent.guard.session import TICK_NS
 from robot_agent.sim.robot import SimRobot
 from robot_agent.sim.scenes import Scene
 from robot_agent.sim.tasks import Task, find_task
 
-Move = Callable[[Proposal | None], None]
-"""Lets 200 ms pass with an action, or without one."""
+Pass = Callable[[], None]
+"""Is told of every 20 ms that have passed."""
+Move = Callable[[Proposal | None, Pass], None]
+"""Lets the 200 ms of a step pass with an action, or without one, and tells of each 20 of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,24 +106,36 @@ class TickDriver:
         is_cancelled: Callable[[], bool],
         meanwhile: Callable[[], None],
     ) -> None:
-        """Look at the beginning of the tick, and let it pass."""
+        """Let the tick pass, and look as often as the robot's executor does."""
         del is_cancelled  # nobody interrupts a tick here
         self._starved.end()
         self.ticks += 1
         self.end_ns = self._clock.now_ns() + PERIOD_NS
         meanwhile()
-        self._pass(proposal)
+        begin_ns = self._clock.now_ns()
+
+        def passed() -> None:
+            self._clock.sleep_until(self._clock.now_ns() + TICK_NS)
+            if (self._clock.now_ns() - begin_ns) % HEARTBEAT_NS < TICK_NS:
+                meanwhile()
+
+        self._move(proposal, passed)
+        self._clock.sleep_until(self.end_ns)  # a robot that is stopped tells of nothing
 
     def hold(self, *, is_starved: bool) -> None:
         """Let one tick pass without an action."""
-        self._pass(None)
+        self._move(None, lambda: None)
+        self._clock.advance(PERIOD_NS * 1e-9)
         if is_starved:
             self.ticks += 1
             self._starved.lasts(self._clock.now_ns() - self.end_ns)
 
-    def _pass(self, proposal: Proposal | None) -> None:
-        self._move(proposal)
-        self._clock.advance(PERIOD_NS * 1e-9)
+
+def stand(proposal: Proposal | None, passed: Pass) -> None:
+    """Be a `Move` of no robot."""
+    del proposal
+    for _ in range(PERIOD_NS // TICK_NS):
+        passed()
 
 
 class _Blind:
@@ -170,7 +186,7 @@ def starvation(
 ) -> Starvation:
     """Return how a simulated policy starves that answers with `chunk` actions, late."""
     clock, rng = FakeClock(PERIOD_NS), np.random.default_rng(seed)
-    driver = TickDriver(clock, lambda _: None)
+    driver = TickDriver(clock, stand)
     inference = LateInference(clock, latency, rng)
     slot, numbering = PolicySlot(_Still(chunk)), Numbering(0)
     planner = Planner(
@@ -208,7 +224,8 @@ class _Course:
         """Step since which the task is solved, where that does not end the trial; else 0."""
         return 0 if self._task.ends_at_success else self._solved_at
 
-    def move(self, proposal: Proposal | None) -> None:
+    def move(self, proposal: Proposal | None, passed: Pass) -> None:
+        self._robot.on_tick = lambda _: passed()
         if proposal is None:
             self._robot.hold()
         else:

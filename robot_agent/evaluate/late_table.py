@@ -47,8 +47,8 @@ class LateConfig:
     sigma: float = 0.5
     trials: int = 200
     """Of each mode and latency, on the same start states."""
-    refill: int = 5
-    """Of the modes that infer beside the steps, in the trials."""
+    refill: int = 0
+    """Of the modes that infer beside the steps; 0 chooses by measured latency."""
     steps: int = 10_000
     """Of the simulated policy whose ticks are counted."""
     seed: int = 0
@@ -79,7 +79,7 @@ def starved_ticks(config: LateConfig) -> dict[str, Any]:
         row = found.setdefault(str(chunk), {}).setdefault(str(latency_ms), {})
         latency = LatencyConfig(median_s=latency_ms / 1000, sigma=config.sigma)
         for mode, horizon in _variants(config.modes):
-            execution = ExecutionConfig(mode=mode, horizon=horizon, refill=100)
+            execution = ExecutionConfig(mode=mode, horizon=horizon, refill=config.refill)
             counted = starvation(
                 execution, latency, chunk=chunk, steps=config.steps, seed=config.seed
             )

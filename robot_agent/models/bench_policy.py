@@ -1,66 +1,31 @@
 """How fast the tiny policy's design answers, by backend, batch, threads and size; and memory."""
 
-import gc
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.types import ImageArray, Observation
 from robot_agent.core.wx250s import NEUTRAL_RAD
-from robot_agent.models.onnx_policy import OnnxLogits, Precision, export_policy
-from robot_agent.models.peak import measured, resident_mb, torch_threads
+from robot_agent.models.bench_backends import BFLOAT16, COMPILED, backends, forward
+from robot_agent.models.bench_memory import grown_mb, keep
+from robot_agent.models.onnx_policy import Precision, export_policy
+from robot_agent.models.peak import torch_threads
+from robot_agent.models.precision import has_fast_bfloat16
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
-from robot_agent.models.tiny_vla import MODEL_SIZE_PX, ActionLogits, TinyVla
+from robot_agent.models.tiny_vla import ActionLogits, TinyVla
 
 OnResult = Callable[[str], None]
 """Hears the name of what was measured."""
 MID = TinyPolicyConfig(channels=(64, 128, 192), hidden=3072)
 """The tiny design at ten times its size, with random weights."""
 _WARM_UP = 5
-
-
-class Bfloat16Logits:
-    """The torch network with its matrix products and convolutions in bfloat16."""
-
-    def __init__(self, network: TinyPolicy) -> None:
-        """Take a trained network; set to evaluation mode here."""
-        self._network = network.eval()
-
-    def __call__(self, image_BCHW: Tensor, instruction_B: Tensor) -> Tensor:
-        """Return logits as float32."""
-        with torch.autocast("cpu", torch.bfloat16):
-            logits: Tensor = self._network(image_BCHW, instruction_B).float()
-        return logits
-
-    def bin_centers(self) -> Tensor:
-        """Return the centres of the bins."""
-        return self._network.bin_centers()
-
-
-class CompiledLogits:
-    """The torch network through torch.compile, which needs a C++ compiler on a CPU."""
-
-    def __init__(self, network: TinyPolicy) -> None:
-        """Take a trained network; it is compiled at its first call of a batch size."""
-        torch._dynamo.reset()  # what was compiled for another number of threads
-        self._network = network.eval()
-        self._compiled = torch.compile(network, dynamic=False)
-
-    def __call__(self, image_BCHW: Tensor, instruction_B: Tensor) -> Tensor:
-        """Return logits."""
-        logits: Tensor = self._compiled(image_BCHW, instruction_B)
-        return logits
-
-    def bin_centers(self) -> Tensor:
-        """Return the centres of the bins."""
-        return self._network.bin_centers()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,67 +56,77 @@ def bench_policy(
 
     Returns:
         `{"torch_fp32_1_thread": {"p50_ms", "p99_ms", "memory_mb"}, ...}`: `mid_` before the name
-        where the network is the larger one, `_batch_8` behind it at that batch. Memory is what
-        the process grew by while the backend was made and first called [MB]; pages that an
-        earlier backend let go are used again, so it is a lower bound.
+        where the network is the larger one, `_batch_8` behind it at that batch. Memory is
+        measured in a process of each row's own, see `bench_memory.grown_mb`.
     """
-    if not config.is_compiled or shutil.which("g++") is None:
-        why = "--no-compile" if not config.is_compiled else "no g++ on the PATH"
-        notes, is_compiled = [f"torch_compiled is left out: {why}"], False
-    else:
-        notes, is_compiled = [], True
+    left_out = _left_out(config)
     results: dict[str, dict[str, float]] = {}
     for size in config.sizes:
         sized = network if size == "tiny" else _random(network.config.num_instructions, seed)
         exported = _exported(sized, images)
-        for count in config.threads:
-            with torch_threads(count):
-                backends = _backends(sized, exported, count, is_compiled=is_compiled)
-                prefix = "" if size == "tiny" else f"{size}_"
-                thread = f"{count}_thread{'s' if count > 1 else ''}"
-                names = {f"{prefix}{name}_{thread}": make for name, make in backends.items()}
-                found = _measure(names, instructions, config, seed)
-                results |= found
-                for name in found:
-                    on_result(name)
-    return results, notes
+        with tempfile.TemporaryDirectory(prefix="robot_agent_bench_") as name:
+            folder = Path(name)
+            keep(folder, sized, exported)
+            for count in config.threads:
+                made = backends(partial(_same, sized), exported.__getitem__, count)
+                made = {name: make for name, make in made.items() if name not in left_out}
+                with torch_threads(count):
+                    timed = _times_ms(made, instructions, config, seed)
+                for (backend, batch), times in timed.items():
+                    label = _label(size, backend, count, batch)
+                    results[label] = _row(times, grown_mb(folder, backend, count, batch))
+                    on_result(label)
+    return results, [f"{name} is left out: {why}" for name, why in left_out.items()]
 
 
-def _measure(
+def _same(network: TinyPolicy) -> TinyPolicy:
+    return network
+
+
+def _row(times_ms: Sequence[float], memory_mb: float) -> dict[str, float]:
+    p50, p99 = np.percentile(times_ms, (50, 99))
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "memory_mb": memory_mb}
+
+
+def _left_out(config: PolicyBenchConfig) -> dict[str, str]:
+    """Return the backends that are not measured, and why."""
+    found = {}
+    if not config.is_compiled:
+        found[COMPILED] = "--no-compile"
+    elif shutil.which("g++") is None:
+        found[COMPILED] = "no g++ on the PATH"
+    if not has_fast_bfloat16():
+        found[BFLOAT16] = "this processor emulates it, which takes many times as long"
+    return found
+
+
+def _label(size: str, backend: str, threads: int, batch: int) -> str:
+    name = f"{backend}_{threads}_thread{'s' if threads > 1 else ''}"
+    name = name if size == "tiny" else f"{size}_{name}"
+    return name if batch == 1 else f"{name}_batch_{batch}"
+
+
+def _times_ms(
     makers: Mapping[str, Callable[[], ActionLogits]],
     instructions: Sequence[str],
     config: PolicyBenchConfig,
     seed: int,
-) -> dict[str, dict[str, float]]:
-    """Return the figures of every batch, the backends in turns."""
-    made: dict[str, ActionLogits] = {}
-    memory: dict[str, float] = {}
-    for name, make in makers.items():
-        gc.collect()
-        before = resident_mb()
-        with measured() as stage:
-            made[name] = make()
-            _forward(made[name], 1)
-        memory[name] = max(stage.peak_memory_mb - before, 0.0)
-    results = {}
+) -> dict[tuple[str, int], list[float]]:
+    """Return the times of every backend and batch, the backends in turns."""
+    made = {name: make() for name, make in makers.items()}
+    found = {}
     for batch in config.batches:
         calls = {name: _call(backend, batch, instructions, seed) for name, backend in made.items()}
         for name, times in _in_turns(calls, config.repeats).items():
-            p50, p99 = np.percentile(times, (50, 99))
-            label = name if batch == 1 else f"{name}_batch_{batch}"
-            results[label] = {
-                "p50_ms": float(p50),
-                "p99_ms": float(p99),
-                "memory_mb": memory[name],
-            }
-    return results
+            found[name, batch] = times
+    return found
 
 
 def _call(
     backend: ActionLogits, batch: int, instructions: Sequence[str], seed: int
 ) -> Callable[[], object]:
     if batch > 1:
-        return partial(_forward, backend, batch)
+        return partial(forward, backend, batch)
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (480, 640, 3)).astype(np.uint8)
     policy = TinyVla(backend, instructions, version="bench")
@@ -184,23 +159,3 @@ def _exported(network: TinyPolicy, images: ImageArray) -> Mapping[Precision, byt
     ids = [i % network.config.num_instructions for i in range(len(images))]
     names: tuple[Precision, ...] = ("fp32", "int8")
     return {name: export_policy(network, images, ids, precision=name)[0] for name in names}
-
-
-def _backends(
-    network: TinyPolicy, exported: Mapping[Precision, bytes], threads: int, *, is_compiled: bool
-) -> dict[str, Callable[[], ActionLogits]]:
-    backends: dict[str, Callable[[], Any]] = {
-        "torch_fp32": network.eval,
-        "torch_bf16": lambda: Bfloat16Logits(network),
-        "onnx_fp32": lambda: OnnxLogits(exported["fp32"], threads=threads),
-        "onnx_int8": lambda: OnnxLogits(exported["int8"], threads=threads),
-    }
-    if is_compiled:
-        backends["torch_compiled"] = lambda: CompiledLogits(network)
-    return backends
-
-
-@torch.no_grad()
-def _forward(backend: ActionLogits, batch: int) -> Tensor:
-    image = torch.full((batch, 3, MODEL_SIZE_PX, MODEL_SIZE_PX), 0.5)
-    return backend(image, torch.zeros(batch, dtype=torch.long))

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,8 @@ import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import set_peft_model_state_dict
-from safetensors.torch import load, save_file
-from torch import nn
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from robot_agent.core.config import build, require_range
 from robot_agent.core.errors import BundleRejectedError, ConfigError
@@ -61,8 +62,13 @@ def add_adapter(network: OpenVla, config: AdapterConfig) -> str:
 def save_adapter(path: Path, network: OpenVla, config: AdapterConfig, base_hash: str) -> None:
     """Write the adapter's weights with its settings and the hash of the base it belongs to."""
     tensors = {k: v.contiguous() for k, v in get_peft_model_state_dict(network).items()}
+    path.write_bytes(pack_adapter(tensors, config, base_hash))
+
+
+def pack_adapter(tensors: Mapping[str, Tensor], config: AdapterConfig, base_hash: str) -> bytes:
+    """Return the file of an adapter: `NAME.lora_A.weight` and `.lora_B.weight` of every layer."""
     settings = json.dumps({"rank": config.rank, "alpha": config.alpha, "dropout": config.dropout})
-    save_file(tensors, path, metadata={BASE_HASH: base_hash, _SETTINGS: settings})
+    return save(dict(tensors), metadata={BASE_HASH: base_hash, _SETTINGS: settings})
 
 
 def load_adapter(path: Path, network: OpenVla) -> None:
@@ -138,19 +144,23 @@ def num_trainable(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def _inject(network: nn.Module, config: AdapterConfig) -> None:
-    linear = [
+def adapted_layers(network: nn.Module) -> list[str]:
+    """Return the linear layers that an adapter is added to, by name."""
+    return [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear)
         and not name.endswith("lm_head")
         and not name.startswith("vision.siglip.head")
     ]
+
+
+def _inject(network: nn.Module, config: AdapterConfig) -> None:
     settings: Any = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=linear,
+        target_modules=adapted_layers(network),
         init_lora_weights="gaussian",
     )
     network.requires_grad_(False)

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import secrets
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ from robot_agent.core.types import Observation
 from robot_agent.models import wire
 
 _LOG = logging.getLogger(__name__)
-_MIN_TOKEN = 16
 _GREETING_S = 5.0
 
 
@@ -37,10 +37,11 @@ class ServerConfig:
         """Check the ranges; an open address needs a token."""
         require_range("port", self.port, 0, 65535)
         require_range("idle_s", self.idle_s, 0.01, 86_400.0, "s")
-        if not _is_loopback(self.host) and len(self.token) < _MIN_TOKEN:
+        if not _is_loopback(self.host) and len(self.token) < wire.MIN_TOKEN:
             raise ConfigError(
-                f"host={self.host} can be reached from other machines: a token of {_MIN_TOKEN} or "
-                f"more letters is needed, got {len(self.token)}. Make one: openssl rand -hex 16"
+                f"host={self.host} can be reached from other machines: a token of "
+                f"{wire.MIN_TOKEN} or more letters is needed, got {len(self.token)}. Make one: "
+                f"openssl rand -hex 16"
             )
 
 
@@ -49,7 +50,7 @@ class PolicyServer:
 
     def __init__(self, policy: Policy, config: ServerConfig) -> None:
         """Listen; InputError when the address is taken."""
-        self._policy, self._config, self._is_closed = policy, config, False
+        self._policy, self._config, self._is_closed = policy, config, threading.Event()
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         try:
             self._listener = socket.create_server(
@@ -65,14 +66,14 @@ class PolicyServer:
 
     def serve(self) -> None:
         """Serve one robot after the other until `close`; what a robot does wrong ends its turn."""
-        while not self._is_closed:
+        while not self._is_closed.is_set():
             try:
                 self._peer, address = self._listener.accept()
             except OSError as error:
                 _LOG.info("no longer listening (%s)", error)
                 return
             with self._peer as peer:
-                if self._is_closed:  # closed between the call and the robot's arrival
+                if self._is_closed.is_set():  # closed between the call and the robot's arrival
                     return
                 wire.tune(peer)
                 try:
@@ -86,7 +87,7 @@ class PolicyServer:
         A robot's socket is shut down here and closed by the thread that serves it: closed under
         that thread, its number would be gone, or another file's, in the midst of a call.
         """
-        self._is_closed = True
+        self._is_closed.set()
         for peer in (self._listener, self._peer):
             if peer is not None:
                 try:
@@ -110,6 +111,7 @@ class PolicyServer:
                 "kind": "greet",
                 "version": self._policy.version,
                 "needs": to_plain(self._policy.needs),
+                "proof": wire.prove(self._config.token, f"{wire.SERVER}{header.get('nonce')}"),
             },
         )
         while True:

@@ -1,14 +1,15 @@
 """A policy that runs on another machine, behind the contract of every policy."""
 
+import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_agent.core.config import build, require_range
-from robot_agent.core.errors import ConfigError, InputError
+from robot_agent.core.errors import ConfigError, InputError, PolicyAwayError
 from robot_agent.core.policy_needs import COLOR_CAMERA, PolicyNeeds
 from robot_agent.core.types import ACTION_DIM, Chunk, Observation, require_array
 from robot_agent.models import wire
@@ -20,11 +21,11 @@ class RemoteConfig:
 
     host: str = "127.0.0.1"
     port: int = 8766
-    token: str = ""
-    """What the server was started with; it is proven, never sent."""
+    token: str = field(default="", repr=False)
+    """What the server was started with; both sides prove it, and it is never sent."""
     connect_s: float = 5.0
     answer_s: float = 2.0
-    """Longest wait for a chunk; afterwards the episode ends and the arm holds."""
+    """Longest wait for a chunk; the arm holds meanwhile."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -40,14 +41,15 @@ class RemotePolicy:
         """Connect, prove the token, and learn what the weights need.
 
         Raises:
-            InputError: Nobody answers, the server refuses, or it is none of ours.
+            PolicyAwayError: Nobody answers.
+            InputError: The server refuses, or it is none of ours.
         """
         self._config, self._chunk_id = config, 0
         where = (config.host, config.port)
         try:
             self._peer = socket.create_connection(where, config.connect_s)
         except OSError as error:
-            raise InputError(
+            raise PolicyAwayError(
                 f"policy server {config.host}:{config.port}: cannot be reached ({error}). "
                 f"Start it with: robot-agent policy serve"
             ) from error
@@ -88,7 +90,8 @@ class RemotePolicy:
         """Return the next chunk (K, 7).
 
         Raises:
-            InputError: No answer in time, or one that is malformed or not finite.
+            PolicyAwayError: No answer in time.
+            InputError: The policy refuses, or its answer is malformed or not finite.
         """
         arrays: dict[str, NDArray[Any]] = {
             COLOR_CAMERA: observation.image_hwc,
@@ -120,7 +123,13 @@ class RemotePolicy:
     def _greet(self) -> None:
         challenge, _ = wire.receive(self._peer, self._config.connect_s)
         proof = wire.prove(self._config.token, str(challenge.get("nonce", "")))
-        answer, _ = self._ask({"kind": "greet", "proof": proof})
+        nonce = secrets.token_hex(16)
+        answer, _ = self._ask({"kind": "greet", "proof": proof, "nonce": nonce})
+        if not wire.is_proven(self._config.token, f"{wire.SERVER}{nonce}", answer.get("proof")):
+            raise InputError(
+                f"policy server {self._config.host}:{self._config.port}: does not have the token, "
+                f"must prove it as the robot does. Somebody else answers there."
+            )
         try:
             self._version = str(answer["version"])
             self._needs = build(PolicyNeeds, answer["needs"], "policy server's needs")

@@ -8,16 +8,18 @@ import hashlib
 import hmac
 import json
 import math
+import os
 import socket
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_agent.core.clock import Stopwatch
-from robot_agent.core.errors import InputError
+from robot_agent.core.errors import ConfigError, InputError, PolicyAwayError
 
 Arrays = Mapping[str, NDArray[Any]]
 _MAGIC = b"RAP1"
@@ -31,6 +33,9 @@ _TYPES = {"B": np.dtype(np.uint8), "d": np.dtype(np.float64)}
 _ENCODER = json.JSONEncoder(allow_nan=False)
 _MAX_DIMENSIONS = 4
 _BUFFER_BYTES = 1 << 20
+MIN_TOKEN, _MAX_TOKEN = 16, 1024
+SERVER = "server "
+"""Before the robot's own challenge, so that no answer of a robot is one of a server."""
 
 
 def send(
@@ -40,7 +45,7 @@ def send(
     *,
     timeout_s: float = 5.0,
 ) -> None:
-    """Send one frame; InputError when the peer is gone or does not take it in time."""
+    """Send one frame; PolicyAwayError when the peer is gone or does not take it in time."""
     plain = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     described = [[name, array.dtype.char, array.shape] for name, array in plain.items()]
     words = _ENCODER.encode({**header, "arrays": described}).encode()
@@ -53,11 +58,11 @@ def send(
         _limit(peer, socket.SO_SNDTIMEO, timeout_s)
         sent = peer.sendmsg(parts)  # one call for all of it: a blocking socket takes it whole
     except OSError as error:
-        raise InputError(
+        raise PolicyAwayError(
             f"policy wire: the peer takes nothing ({error}). Is it running?"
         ) from error
     if sent != len(parts[0]) + size:
-        raise InputError(
+        raise PolicyAwayError(
             f"policy wire: the peer took {sent} bytes within {timeout_s:g} s, no more."
         )
 
@@ -68,8 +73,8 @@ def receive(
     """Return the next frame's header and arrays, all of it within `timeout_s`.
 
     Raises:
-        InputError: Nothing came in time, the peer is gone, or it speaks something else; names
-            the value and the limit.
+        PolicyAwayError: Nothing came in time, or the peer is gone.
+        InputError: It speaks something else; names the value and the limit.
     """
     watch = Stopwatch()
     _limit(peer, socket.SO_RCVTIMEO, timeout_s)
@@ -87,6 +92,32 @@ def receive(
     content = _read(peer, length + size, watch, timeout_s)
     header = _header(bytes(content[:length]))
     return header, _arrays(header.pop("arrays", None), content[length:])
+
+
+def read_token(path: Path) -> str:
+    """Return the secret that robot and server share.
+
+    Raises:
+        ConfigError: No such file, others may read it, or it holds too little or too much.
+    """
+    remedy = f"Make one with: (umask 077; openssl rand -hex 16 > {path})"
+    try:
+        with path.open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read(_MAX_TOKEN + 1)
+    except OSError as error:
+        raise ConfigError(f"token file {path}: {error.strerror}. {remedy}") from error
+    if mode & 0o077:
+        raise ConfigError(
+            f"token file {path}: has mode {mode & 0o777:o}, must be 600, for its owner alone. "
+            f"Run: chmod 600 {path}, and make another token if others may have read it."
+        )
+    token = content.decode("ascii", "replace").strip()
+    if not MIN_TOKEN <= len(token) <= _MAX_TOKEN or not token.isascii():
+        raise ConfigError(
+            f"token file {path}: holds {len(token)} letters, must hold {MIN_TOKEN} to "
+            f"{_MAX_TOKEN} of ASCII. {remedy}"
+        )
+    return token
 
 
 def prove(token: str, nonce: str) -> str:
@@ -123,14 +154,14 @@ def _read(peer: socket.socket, count: int, watch: Stopwatch, timeout_s: float) -
                 raise TimeoutError
             received = peer.recv_into(view[got:], count - got, socket.MSG_WAITALL)
         except (TimeoutError, BlockingIOError) as error:
-            raise InputError(
+            raise PolicyAwayError(
                 f"policy wire: no answer within {timeout_s:g} s. The server is slow, gone, or "
                 f"serves another robot."
             ) from error
         except OSError as error:
-            raise InputError(f"policy wire: the connection broke ({error}).") from error
+            raise PolicyAwayError(f"policy wire: the connection broke ({error}).") from error
         if not received:
-            raise InputError("policy wire: the peer closed the connection. Look at its log.")
+            raise PolicyAwayError("policy wire: the peer closed the connection. Look at its log.")
         got += received
     return view
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from robot_agent.core.errors import BundleRejectedError, ConfigError
+from robot_agent.core.errors import BaseRejectedError, BundleRejectedError, ConfigError
 from robot_agent.release.manifest import SETTINGS_NAME
 from robot_agent.store.durable import (
     folder_lock,
@@ -68,13 +68,13 @@ def require_base(releases: Path, name: str) -> Path:
     """Return the folder of a base after reading every byte of it.
 
     Raises:
-        BundleRejectedError: It is not here, or a file is missing, foreign, a link, or changed.
+        BaseRejectedError: It is not here, or a file is missing, foreign, a link, or changed.
     """
     if not _NAME.fullmatch(name):
-        raise BundleRejectedError(name[:12], "base", repr(name), "a SHA-256")
+        raise BaseRejectedError(name[:12], "base", repr(name), "a SHA-256")
     folder = releases / BASES / name
     if not (folder / LISTING).is_file():
-        raise BundleRejectedError(
+        raise BaseRejectedError(
             name[:12],
             "base",
             f"not in {releases / BASES}",
@@ -83,12 +83,12 @@ def require_base(releases: Path, name: str) -> Path:
     with storage_errors("reading a base", folder):
         content = (folder / LISTING).read_bytes()
         if hashlib.sha256(content).hexdigest() != name:
-            raise BundleRejectedError(name[:12], LISTING, "changed", "what its name says")
+            raise BaseRejectedError(name[:12], LISTING, "changed", "what its name says")
         listing = _listing(content, name)
         present = {path.name for path in folder.iterdir()} - {LISTING}
         if present != set(listing):
             differing = ", ".join(sorted(present ^ set(listing)))
-            raise BundleRejectedError(name[:12], "files of the base", differing, "those listed")
+            raise BaseRejectedError(name[:12], "files of the base", differing, "those listed")
         for file, record in listing.items():
             _require_same(folder / file, record, name)
     return folder
@@ -96,14 +96,23 @@ def require_base(releases: Path, name: str) -> Path:
 
 def used_bases(releases: Path) -> set[str]:
     """Return the bases that the bundles of a registry name, whatever their state."""
-    used = set()
     with storage_errors("reading the settings of releases", releases):
-        for path in releases.glob(f"bundles/*/{SETTINGS_NAME}"):
-            try:
-                used.add(str(parse_json_object(path.read_bytes()).get("base")))
-            except ValueError as error:
-                raise BundleRejectedError(path.parent.name, path.name, error, "JSON") from error
-    return used
+        return {base_of(path.parent) for path in releases.glob(f"bundles/*/{SETTINGS_NAME}")}
+
+
+def base_of(bundle: Path) -> str:
+    """Return the base that the bundle in a folder names; empty when it stands on none.
+
+    Raises:
+        BundleRejectedError: Its settings are no JSON.
+    """
+    path = bundle / SETTINGS_NAME
+    if not path.exists():
+        return ""
+    try:
+        return str(parse_json_object(path.read_bytes()).get("base"))
+    except ValueError as error:
+        raise BundleRejectedError(bundle.name, path.name, error, "JSON") from error
 
 
 def collect_bases(releases: Path, used: Collection[str]) -> list[str]:
@@ -155,16 +164,16 @@ def _listing(content: bytes, name: str) -> dict[str, Any]:
         files = parse_json_object(content)["files"]
         return {str(file): dict(record) for file, record in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleRejectedError(name[:12], LISTING, error, "a listing of files") from error
+        raise BaseRejectedError(name[:12], LISTING, error, "a listing of files") from error
 
 
 def _require_same(path: Path, record: dict[str, Any], name: str) -> None:
     if path.is_symlink() or not path.is_file():
-        raise BundleRejectedError(name[:12], path.name, "no plain file", "a plain file")
+        raise BaseRejectedError(name[:12], path.name, "no plain file", "a plain file")
     size = path.stat().st_size
     if size != record["size"]:
-        raise BundleRejectedError(name[:12], f"{path.name} size", size, record["size"])
+        raise BaseRejectedError(name[:12], f"{path.name} size", size, record["size"])
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != record["sha256"]:
-        raise BundleRejectedError(name[:12], f"{path.name} sha256", sha256, record["sha256"])
+        raise BaseRejectedError(name[:12], f"{path.name} sha256", sha256, record["sha256"])

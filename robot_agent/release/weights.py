@@ -1,16 +1,24 @@
 """Where the policy node gets weights from: the release registry, each edge recorded."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from robot_agent.core.errors import SwapRefusedError
+from robot_agent.core.errors import (
+    BaseRejectedError,
+    BundleRejectedError,
+    StorageError,
+    SwapRefusedError,
+)
 from robot_agent.core.protocols import Policy
+from robot_agent.release.bases import base_of
 from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
 from robot_agent.release.states import State
 from robot_agent.release.waiver import require_waiver
 
+_LOG = logging.getLogger(__name__)
 LoadPolicy = Callable[[Path], Policy]
 """Makes a policy from a verified bundle folder."""
 KEYRING_NAME = "keyring.json"
@@ -28,16 +36,59 @@ class ReleaseWeights:
         self._load_policy = load_policy
 
     def boot(self) -> Policy:
-        """Return the policy of the current release, or of the next sound slot."""
+        """Return the policy of the current release, or of the next slot that loads.
+
+        What is damaged, or stands on a damaged base, gives way to the previous release and then
+        to the factory one. The journal keeps which, why and for what. Nothing is recorded when
+        none of them loads: a base that is taken in again brings back what was current.
+
+        Raises:
+            SwapRefusedError: Nothing sound is left, or none of it loads; names each failure.
+        """
         label = self._registry.boot()
         if not label:
             raise SwapRefusedError(
                 f"{self._registry.folder}: no sound release is left, must be one. "
                 f"Install one with: robot-agent weights import"
             )
-        policy = self._load_policy(self._registry.path(label))
-        self._registry.healthy()
-        return policy
+        releases = self._registry.releases()
+        failures: dict[str, Exception] = {}
+        for name in dict.fromkeys((label, releases.previous, releases.factory)):
+            try:
+                policy = self._load_unless_known(name, failures) if name else None
+            except (BundleRejectedError, StorageError) as error:
+                failures[name] = error
+                continue
+            if policy is not None:
+                self._give_way(failures, name)
+                self._registry.healthy()
+                return policy
+        found = "; ".join(f"{name}: {error}" for name, error in failures.items())
+        raise SwapRefusedError(
+            f"{self._registry.folder}: no release loads, one must. {found} Take the base in "
+            f"again, or install another release: robot-agent weights import"
+        )
+
+    def _load_unless_known(self, label: str, failures: Mapping[str, Exception]) -> Policy:
+        """Load a release; the many gigabytes of a base that is damaged are not read again."""
+        folder = self._registry.path(label)
+        base = base_of(folder)
+        for other, error in failures.items():
+            if isinstance(error, BaseRejectedError) and base == base_of(
+                self._registry.path(other)
+            ):
+                raise error
+        return self._load_policy(folder)
+
+    def _give_way(self, failures: Mapping[str, Exception], loaded: str) -> None:
+        """Record that what does not load was left for what does, if anything was."""
+        for label, error in failures.items():
+            _LOG.error("%s does not load, %s acts instead: %s", label, loaded, error)
+            self._registry.note(
+                label, "does not load", {"acts instead": loaded, "why": str(error)}
+            )
+            if self._registry.current() != loaded:
+                self._registry.roll_back(f"does not load: {error}", leaving=label)
 
     def state(self, version: str) -> State | None:
         """Return the state of `version`; None when it is unknown."""

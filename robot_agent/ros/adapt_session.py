@@ -7,6 +7,7 @@ from typing import Any
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.errors import RobotAgentError
+from robot_agent.models.remote_link import REMOTE
 from robot_agent.ros import topics
 from robot_agent.ros.calls import Calls
 from robot_agent.ros.episodes import EpisodeCalls, EpisodeOrder
@@ -74,6 +75,13 @@ class AdaptSession:
 
     def run(self) -> AdaptOutcome:
         """Adapt; whatever happens, the learner is ended and the arm holds."""
+        status = self.calls.newest(topics.POLICY_STATUS)
+        if status is not None and status.backend == REMOTE:
+            return AdaptOutcome(
+                False,
+                f"{status.active_version} acts, which runs on another machine and is no release "
+                f"of this robot. Start the policy node without a server to adapt.",
+            )
         learner = LearnerProcess(self.command, self.log)
         try:
             while True:

@@ -16,6 +16,8 @@ from robot_agent.teleop import REMOTE_DEVICES
 
 CAMERAS = ("ours", "realsense2_camera", "topic")
 """Our RealSense backend; Intel's node and our checks behind it; or any node's pictures."""
+VIEW_NAME = "view.png"
+"""Picture of the calibrated view among the calibrations, as `camera reference` keeps it."""
 NODE_MODULE = "robot_agent.node"
 """Module that runs one node by name: `python -m robot_agent.node arm_guard`."""
 
@@ -52,6 +54,10 @@ class AgentOptions:
     """No new episode begins when the store holds more [GB]; 0 sets no limit."""
     teleop: str = ""
     """Operator's device to start too; empty for none."""
+    policy_server: str = ""
+    """HOST:PORT of a policy that runs elsewhere; empty uses the release registry."""
+    policy_token_file: str = ""
+    """File of the secret that its server was started with."""
     params_file: str = ""
     """ROS YAML whose parameters are laid over those of every node."""
 
@@ -124,6 +130,8 @@ def processes(options: AgentOptions) -> tuple[NodeProcess, ...]:
         "shipped": options.shipped,
         "is_simulated": options.is_simulated,
         "promotion_file": options.promotion_file,
+        "server": options.policy_server,
+        "token_file": options.policy_token_file,
         # A camera that falls silent is held within 0.5 s: the age, and the action in force.
         "max_image_age_s": 0.5 if options.is_simulated else 0.25,
     }
@@ -193,6 +201,8 @@ def _camera(options: AgentOptions) -> NodeProcess:
     width, height = options.camera_size_px
     parameters: dict[str, Any] = {"width": width, "height": height}
     parameters["serial"] = options.camera_serial
+    if (reference := options.calibration / VIEW_NAME).is_file():  # nobody must remember to
+        parameters["reference"] = str(reference.resolve())
     if options.pictures_topic:
         parameters |= {"source": "topic", "topic": options.pictures_topic}
     return NodeProcess(name="camera", parameters=parameters, is_lifecycle=True)

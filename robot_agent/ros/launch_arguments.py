@@ -33,6 +33,8 @@ AGENT: Mapping[str, Argument] = {
     "promotion_file": Argument(
         "", "YAML of what new weights must show; empty keeps the coded values."
     ),
+    "policy_server": Argument("", "HOST:PORT of a policy on another machine; empty: releases."),
+    "policy_token_file": Argument("", "File of the secret of that policy's server."),
     "teleop": Argument("none", "Operator's device to start too.", ("none", *REMOTE_DEVICES)),
 }
 SIM: Mapping[str, Argument] = {
@@ -101,6 +103,8 @@ def options_from(values: Mapping[str, str], *, is_simulated: bool) -> AgentOptio
             limits_file=values["limits_file"],
             params_file=params_file,
             promotion_file=values.get("promotion_file", ""),
+            policy_server=values.get("policy_server", ""),
+            policy_token_file=values.get("policy_token_file", ""),
             scene=scene_named(values.get("scene", "home")).name,
             seed=int(values.get("seed", "0")),
             time_factor=float(values.get("time_factor", "1.0")),

@@ -1,7 +1,6 @@
 """Node `policy`: observations in, proposals out; the action run_task and the weights' services."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -9,23 +8,25 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from robot_agent_interfaces.action import RunTask
 from robot_agent_interfaces.msg import ActionProposal, GuardState, PolicyStatus
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from robot_agent.act.observation import ObservationPairing
 from robot_agent.act.planner import EpisodeTask
 from robot_agent.act.policy_slot import PolicySlot
 from robot_agent.core.errors import InputError, RobotAgentError
-from robot_agent.core.policy_needs import RobotOffer, require_fit
+from robot_agent.core.policy_needs import require_fit
 from robot_agent.core.protocols import Policy
 from robot_agent.core.types import Proposal
 from robot_agent.release.promotion import Promotion
+from robot_agent.release.remote_weights import RemoteWeights
 from robot_agent.release.road import Weights
 from robot_agent.ros import convert, params, process, topics
 from robot_agent.ros.clock import ScaledClock
 from robot_agent.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from robot_agent.ros.inference_thread import PatienceConfig
 from robot_agent.ros.judgements import Judgements
+from robot_agent.ros.picture_source import PictureSource
 from robot_agent.ros.policy_config import PolicyConfig
 from robot_agent.ros.policy_message import policy_message
 from robot_agent.ros.policy_runner import PolicyRunner, RunnerConfig
@@ -36,12 +37,14 @@ from robot_agent.ros.shadow_thread import ShadowThread
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _MAX_GUARD_SILENCE_NS = 500_000_000
 
-MakeWeights = Callable[[Path, str], Weights]
-"""Makes the source of weights for a folder of releases, which may begin with a shipped policy."""
+MakeWeights = Callable[[PolicyConfig], Weights]
+"""Makes the source of weights: a folder of releases, or a policy that runs elsewhere."""
 
 
 class PolicyNode(LifecycleNode):
     """Callbacks store; episodes run in their own thread; weights load in another."""
+
+    _source: Weights | None = None
 
     def __init__(self, make_weights: MakeWeights) -> None:
         """Declare parameters; weights come from `make_weights` when the node is configured."""
@@ -73,7 +76,9 @@ class PolicyNode(LifecycleNode):
     def _listen(self) -> None:
         self._operated = self._operated_seen = 0  # states of the guard in which an operator acts
         self._judgements = Judgements(self, self._time.now_ns)
-        self.create_subscription(Image, topics.CAMERA_IMAGE, self._on_image, topics.SENSOR)
+        self._pictures = PictureSource(
+            self, self._pairing, self._time, is_simulated=self._config.is_simulated
+        )
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, topics.JOINTS)
         self.create_subscription(GuardState, topics.GUARD_STATE, self._on_guard, topics.STATUS)
         self.create_subscription(String, topics.INSTRUCTION, self._on_instruction, topics.COMMAND)
@@ -84,7 +89,7 @@ class PolicyNode(LifecycleNode):
         """Load the current release."""
         del state
         try:
-            weights = self._make_weights(Path(self._config.releases), self._config.shipped)
+            weights = self._source = self._make_weights(self._config)
             slot = PolicySlot(weights.boot())
             promotion = Promotion(weights, slot, self._config.promotion())
         except RobotAgentError as error:
@@ -123,7 +128,7 @@ class PolicyNode(LifecycleNode):
 
     def _fits(self, policy: Policy) -> bool:
         try:
-            require_fit(policy.needs, RobotOffer(), policy.version)
+            require_fit(policy.needs, self._pictures.offer(), policy.version)
         except InputError as error:
             self.get_logger().error(str(error))
             return False
@@ -154,15 +159,10 @@ class PolicyNode(LifecycleNode):
             self._runner.close()
         if self._shadow is not None:
             self._shadow.close()
+        if isinstance(self._source, RemoteWeights):
+            self._source.close()
 
     # --- callbacks: store the newest, nothing else -----------------------------------------------
-
-    def _on_image(self, message: Any) -> None:
-        try:
-            stamp_ns = convert.from_stamp(message.header.stamp)
-            self._pairing.add_image(convert.from_image(message), stamp_ns, self._time.now_ns())
-        except InputError as error:
-            self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
     def _on_joints(self, message: Any) -> None:
         try:
@@ -216,6 +216,9 @@ class PolicyNode(LifecycleNode):
             goal.publish_feedback(feedback)
 
         try:
+            self._pictures.require_checked()
+            active = self._runner.slot.active
+            require_fit(active.needs, self._pictures.offer(), active.version)
             task = EpisodeTask(
                 instruction=request.instruction,
                 seed=int(request.seed),

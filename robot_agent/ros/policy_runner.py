@@ -86,7 +86,7 @@ class PolicyRunner:
         self._steps = StepExecutor(clock, self._dispatch, self._beat, self._wait)
         self._planner = self._make_planner()
         self._lock = threading.Lock()
-        self._begin_ns, self._witnessed = 0, ""
+        self._begin_ns, self._witnessed, self._away = 0, "", ""
 
     def _make_planner(self) -> Planner:
         return Planner(
@@ -228,9 +228,15 @@ class PolicyRunner:
         status.starved_ticks, status.dropped_actions = self._steps.starved_ticks, planner.dropped
         if self.is_running:
             status.instruction = planner.instruction
-        status.message = planner.refusal or status.message
+        status.message = self._words()
         if not (self._steps.is_holding and self._inference.is_overdue):
             self._heartbeat()
+
+    def _words(self) -> str:
+        """Return what a person should know; that the policy is away only while it is."""
+        before, self._away = self._away, self._planner.away
+        words = "" if self.status.message == before else self.status.message
+        return self._away or self._planner.refusal or words
 
     def _wait(self, until_ns: int) -> None:
         """Return at `until_ns`, or when there is a chunk or something new to see."""

@@ -97,7 +97,7 @@ class World:
             config=ExecutionConfig(
                 mode=self.mode,
                 catches_up=False,  # it would change the numbers that actions tell
-                refill=self._rng.randint(1, 9),
+                refill=self._rng.randint(0, 9),
                 horizon=self._rng.choice([0, 0, 0, 1, 3]),
             ),
             is_operated=self._says_operated,

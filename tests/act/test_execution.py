@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from robot_agent.act.execution import MODES, ExecutionConfig, caught_up, fade, mix
+from robot_agent.act.execution import (
+    MODES,
+    ExecutionConfig,
+    caught_up,
+    fade,
+    mix,
+    refill_after,
+)
 from robot_agent.act.plan import Plan
 from robot_agent.core.types import Chunk, FloatArray
 
@@ -124,7 +131,28 @@ def test_a_late_chunk_leads_to_where_it_wanted_to_and_no_step_leaves_the_box() -
     assert np.array_equal(made[:, 6], wanted[:, 6]), "the gripper's is no relative move"
 
 
-@pytest.mark.parametrize("settings", [{"mode": "eager"}, {"refill": 0}, {"horizon": -1}])
+@pytest.mark.parametrize("settings", [{"mode": "eager"}, {"refill": -1}, {"horizon": -1}])
 def test_settings_without_sense_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="|".join(settings)):
         ExecutionConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("latencies_ms", "chunk", "refill"),
+    [
+        ([0], 5, 5),  # at once: every step is looked at
+        ([0, 90, 110, 200], 8, 8),
+        ([0, 90, 110, 900], 8, 8),  # one slow inference among quick ones changes nothing
+        ([300], 8, 3),  # two steps, and one to spare
+        ([250, 300, 390, 310], 8, 3),
+        ([250, 300, 410, 310], 8, 4),
+        ([250, 300, 900, 310], 8, 5),  # half of a chunk is executed in any case
+        ([300], 5, 3),
+        ([900], 5, 3),
+        ([900], 1, 1),
+    ],
+)
+def test_an_inference_begins_when_it_comes_in_time_and_not_before(
+    latencies_ms: list[int], chunk: int, refill: int
+) -> None:
+    assert refill_after([ms * 10**6 for ms in latencies_ms], chunk, 200 * 10**6) == refill

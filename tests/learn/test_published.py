@@ -19,6 +19,7 @@ from robot_agent.release.registry import Registry
 from robot_agent.release.signing import load_keyring
 from robot_agent.release.states import State
 from tests.models.published_folders import UP, write_adapter, write_oft, write_pi0_folder
+from tests.models.test_openvla_peft import saved_by_peft
 
 
 @pytest.fixture(scope="module")
@@ -314,3 +315,21 @@ def test_lerobots_statistics_are_read_beside_its_weights(tmp_path):
 def test_an_unknown_architecture_lists_those_that_are_known(tmp_path):
     with pytest.raises(ConfigError, match="must be one of: openvla-1, openvla-oft-1, pi0-1, ler"):
         load_resident("gr00t-1", tmp_path, PublishedConfig())
+
+
+def test_a_folder_that_peft_saved_becomes_a_release_on_its_base(oft, tmp_path, capsys):
+    where = ("--releases", tmp_path / "releases")
+    run(capsys, "weights", "import", oft, *FROM, *where)
+    folder, _ = saved_by_peft(tmp_path / "lora")
+    code, made = run(capsys, "weights", "import", folder, "--from", "adapter", *where)
+    assert (code, made["state"]) == (0, "VERIFIED")
+    registry = registry_of(tmp_path / "releases")
+    bundle = registry.load(made["label"])
+    origin = bundle.manifest.provenance["peft"]
+    assert (origin["untouched_layers"], len(origin["without_effect"])) == (0, 10)
+    base, adapted = (
+        act(load_policy(registry.path(label))) for label in (registry.current(), made["label"])
+    )
+    assert not np.array_equal(base, adapted), "the adapter changes what is done"
+    told = refusal(capsys, "weights", "import", oft, "--from", "adapter", *where)
+    assert "must be a folder that peft saved" in told

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robot_agent.core.errors import ConfigError
-from robot_agent.models import bench, bench_policy, bench_wire, memory, onnx_policy
+from robot_agent.models import bench, bench_memory, bench_policy, bench_wire, memory, onnx_policy
 from robot_agent.models.tiny_policy import TinyPolicy, TinyPolicyConfig
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym import bench as worldgym_bench
@@ -22,6 +22,7 @@ def small(monkeypatch):
     (model, _) = onnx_policy.export_policy(policy, images, [0, 1])
     monkeypatch.setattr(bench_policy, "_exported", lambda *_: {"fp32": model, "int8": model})
     monkeypatch.setattr(bench_policy, "_random", lambda *_: policy)
+    monkeypatch.setattr(bench_policy, "has_fast_bfloat16", lambda: True)
     return policy, images
 
 
@@ -38,7 +39,14 @@ def measure(small, **settings):
     return results, notes
 
 
-def test_every_backend_is_measured_at_every_size_batch_and_number_of_threads(small):
+def test_every_backend_is_measured_at_every_size_batch_and_number_of_threads(small, monkeypatch):
+    told = {}
+
+    def grown_mb(folder, backend, threads, batch):
+        name = f"{backend}_{threads}_thread{'s' * (threads > 1)}" + f"_batch_{batch}" * (batch > 1)
+        return told.setdefault(name, float(len(told)))
+
+    monkeypatch.setattr(bench_policy, "grown_mb", grown_mb)
     before = torch.get_num_threads()
     results, notes = measure(small, threads=(1, 2), batches=(1, 3), is_compiled=False)
     assert set(results) == {
@@ -48,18 +56,49 @@ def test_every_backend_is_measured_at_every_size_batch_and_number_of_threads(sma
         for threads in ("1_thread", "2_threads")
         for batch in ("", "_batch_3")
     }
-    for values in results.values():
+    for name, values in results.items():
         assert 0.0 < values["p50_ms"] <= values["p99_ms"]
-        assert values["memory_mb"] >= 0.0
+        assert values["memory_mb"] == told[name.removeprefix("mid_")]
     assert notes == ["torch_compiled is left out: --no-compile"]
     assert torch.get_num_threads() == before
 
 
 def test_a_machine_without_a_compiler_is_told(small, monkeypatch):
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(bench_policy, "grown_mb", lambda *_: 1.0)
     results, notes = measure(small, threads=(1,), batches=(1,), sizes=("tiny",))
     assert notes == ["torch_compiled is left out: no g++ on the PATH"]
     assert not any("compiled" in name for name in results)
+
+
+def test_a_processor_that_emulates_bfloat16_is_told(small, monkeypatch):
+    monkeypatch.setattr(bench_policy, "has_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(bench_policy, "grown_mb", lambda *_: 1.0)
+    results, notes = measure(small, threads=(1,), batches=(1,), sizes=("tiny",), is_compiled=False)
+    assert len(notes) == 2
+    assert notes[1].startswith("torch_bf16 is left out: this processor emulates it")
+    assert set(results) == {
+        f"{name}_1_thread" for name in ("torch_fp32", "onnx_fp32", "onnx_int8")
+    }
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_row_is_what_its_own_process_grows_by(small, tmp_path):
+    """A network of ten times the size, and a batch of sixty-four, must show."""
+    policy, images = small
+    (model, _) = onnx_policy.export_policy(policy, images, [0, 1])
+    sizes = {"small": policy, "large": TinyPolicy(TinyPolicyConfig(hidden=8000))}
+    grown = {}
+    for name, network in sizes.items():
+        (tmp_path / name).mkdir()
+        bench_memory.keep(tmp_path / name, network, {"fp32": model, "int8": model})
+        grown[name] = bench_memory.grown_mb(tmp_path / name, "torch_fp32", 1, 1)
+    numbers_mb = sum(p.numel() for p in sizes["large"].parameters()) * 4 / 2**20
+    assert numbers_mb < grown["large"] - grown["small"] < 3 * numbers_mb
+    assert bench_memory.grown_mb(tmp_path / "small", "torch_fp32", 1, 64) > grown["small"]
+    assert bench_memory.grown_mb(tmp_path / "small", "onnx_fp32", 1, 1) < 100.0
+    with pytest.raises(ConfigError, match="memory of none: its process ended with status 1"):
+        bench_memory.grown_mb(tmp_path / "small", "none", 1, 1)
 
 
 def test_the_nodes_overhead_is_that_of_the_medians():

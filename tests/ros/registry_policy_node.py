@@ -10,15 +10,15 @@ from stub_policy_node import StubPolicy  # beside this script
 
 from robot_agent.release.weights import ReleaseWeights
 from robot_agent.ros import policy
+from robot_agent.ros.policy_config import PolicyConfig
 
 
 def load_policy(bundle: Path) -> StubPolicy:
     return StubPolicy(bundle.name, {"step_m": 0.001 * int(bundle.name[1:5])})
 
 
-def make_weights(releases: Path, shipped: str) -> ReleaseWeights:
-    assert shipped
-    return ReleaseWeights(releases, load_policy)
+def make_weights(config: PolicyConfig) -> ReleaseWeights:
+    return ReleaseWeights(Path(config.releases), load_policy)
 
 
 if __name__ == "__main__":

@@ -120,4 +120,4 @@ class StubWeights:
 
 
 if __name__ == "__main__":
-    raise SystemExit(policy.main(lambda folder, _: StubWeights(folder), sys.argv[1:]))
+    raise SystemExit(policy.main(lambda config: StubWeights(Path(config.releases)), sys.argv[1:]))

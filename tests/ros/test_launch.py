@@ -372,3 +372,20 @@ def test_the_guard_has_the_limits_of_the_simulated_cell(scene: str, cell: str) -
     limits = [text for text in str(guard.parameters["limits"]).split(";") if text]
     assert load_config(GuardConfig, (), limits) == cell_named(cell).guard
     assert bool(limits) == (cell != "table")
+
+
+def test_a_reference_among_the_calibrations_is_always_compared_with(tmp_path: Path) -> None:
+    options = AgentOptions(is_simulated=False, calibration=tmp_path)
+    assert "reference" not in processes(options)[0].parameters
+    (tmp_path / "view.png").write_bytes(b"")
+    for camera in ("ours", "realsense2_camera", "topic"):
+        options = AgentOptions(is_simulated=False, calibration=tmp_path, camera=camera)
+        found = processes(options)[0].parameters["reference"]
+        assert found == str(tmp_path / "view.png")
+
+
+def test_a_served_policy_is_named_by_launch_arguments_and_its_token_by_a_file() -> None:
+    values = _values(policy_server="10.0.0.7:8766", policy_token_file="/etc/token")
+    options = options_from(values, is_simulated=False)
+    policy = {node.name: node for node in processes(options)}["policy"].parameters
+    assert (policy["server"], policy["token_file"]) == ("10.0.0.7:8766", "/etc/token")
