@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray, ImageArray
@@ -116,7 +115,6 @@ class PublishedLoop:
             frames = self._world.reset([start.observation] * size)
         ids, seen = torch.full((size,), start.instruction_id), [frames]
         images, tokens, log_probs = [], [], []
-        centers = self._policy.bin_centers().double().numpy()
         for _ in range(config.chunks):
             with self.times.of("policy"):
                 logits = self._policy(to_unit(frames), ids)
@@ -124,7 +122,7 @@ class PublishedLoop:
             images.append(torch.from_numpy(frames))
             tokens.append(drawn)
             log_probs.append(token_log_probs(logits, drawn, config.temperature))
-            actions = Normalization().unnormalize(centers[drawn.numpy()])
+            actions = self._policy.bridge_actions(drawn)
             for k in range(CHUNK):
                 with self.times.of("world"):
                     frames = self._world.step(actions[:, k])

@@ -10,6 +10,7 @@ import torch
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import Observation, require_array
+from robot_agent.models.chunk_policy import ChunkPolicy
 from robot_agent.models.tiny_policy import CHUNK
 
 _JOINTS = np.array([0.0, -0.6, 0.4, 0.0, 1.7, 0.0])
@@ -79,7 +80,7 @@ def counting_action(count: int) -> np.ndarray:
     return action
 
 
-class CountingPolicy(torch.nn.Module):
+class CountingPolicy(ChunkPolicy):
     """Reads the step from the picture and gives each action of its chunk the step it belongs to.
 
     Token k of dimension 0 is the bin whose action is (count + k) / 100.
