@@ -35,6 +35,8 @@ class ImagineConfig:
     are one chunk at least. None knows no limit."""
     temperature: float = 1.0
     """Of sampling, and of the log-probabilities in the update."""
+    judged_frames: int = CHUNK
+    """Last frames of each chunk that a judge of frames sees; a rollout ends at a chunk's end."""
     progress_weight: float = 0.5
     """Reward of the best progress, beside 1 for success."""
 
@@ -44,6 +46,7 @@ class ImagineConfig:
         if self.safe_horizon is not None:
             require_range("safe_horizon", self.safe_horizon, 1, 1000, "steps")
         require_range("temperature", self.temperature, 0.05, 5.0)
+        require_range("judged_frames", self.judged_frames, _HELD_FRAMES, CHUNK)
         require_range("progress_weight", self.progress_weight, 0.0, 1.0)
 
     @property
@@ -106,10 +109,11 @@ def imagine(
         for k in range(CHUNK):
             frames = world.step(actions[:, k])
             book.see(alive, frames, is_judged=judge is not None)
-            if attended is not None:
-                asked.append(attended.assess(book.first[alive], frames, ids[alive]))
-        for k, verdict in enumerate(asked):
-            book.note(alive, n * CHUNK + k + 1, *verdict())
+            if attended is not None and k >= CHUNK - config.judged_frames:
+                answer = attended.assess(book.first[alive], frames, ids[alive])
+                asked.append((n * CHUNK + k + 1, answer))
+        for step, verdict in asked:
+            book.note(alive, step, *verdict())
         staying = np.flatnonzero(book.ended[alive] == 0)
         alive, frames = alive[staying], frames[staying]
         world.keep(staying.tolist())

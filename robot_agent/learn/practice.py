@@ -48,6 +48,9 @@ class PracticeConfig:
     """Iterations between looks at the held-out judge and member; 0 never looks."""
     max_drop: float = 0.15
     """Fall of held-out success, while success in practice rises, that ends the burst."""
+    overlap: bool = False
+    """Update on the groups of earlier iterations while the next ones are imagined by the weights
+    before: no core waits for the trainer, and rollouts are one update older."""
     save_every: int = 5
     """Iterations between checkpoints."""
     imagine: ImagineConfig = field(default_factory=ImagineConfig)
@@ -64,6 +67,7 @@ class PracticeConfig:
         require_range("check_every", self.check_every, 0, 10_000)
         require_range("max_drop", self.max_drop, 0.01, 1.0)
         require_range("save_every", self.save_every, 1, 10_000)
+        require_range("max_staleness", self.grpo.max_staleness, int(self.overlap), 100)
 
 
 @dataclass(eq=False)
@@ -170,13 +174,14 @@ class Burst:
         if path is not None:
             state.load(path)
         reason, config = "", self._config
-        rolling = Rolling(
-            self._policy, self._worlds, self._judge, config.imagine, group=config.group
-        )
+        acting = self._policy.twin() if config.overlap else self._policy
+        rolling = Rolling(acting, self._worlds, self._judge, config.imagine, group=config.group)
         with ThreadPoolExecutor(len(self._worlds)) as pool, rolling:
             try:
                 while state.iteration < config.iterations and not (reason or is_over()):
                     self._iterate(pool, rolling, lambda: stop.is_set() or is_over())
+                    if config.overlap:
+                        acting.restore(self._policy.trained())
                     if on_iteration is not None:
                         on_iteration(state.iteration, config.iterations, state.curve[-1])
                     reason = self._look() or self._spent()
@@ -204,18 +209,22 @@ class Burst:
                 rolling.drop_doubted(index, starts, found, limit, is_over=is_over)
             return found
 
-        fresh = merge(list(pool.map(roll_out, np.flatnonzero(shares).tolist())))
+        rolled = [pool.submit(roll_out, int(index)) for index in np.flatnonzero(shares)]
+        updated = self._update(version, is_over) if config.overlap else {}
+        fresh = merge([future.result() for future in rolled])
         state.waiting.add(fresh)
-        batch = state.waiting.take(version)
-        metrics = batch_metrics(fresh)
-        if batch is None:
-            metrics["useful_chunks"] = 0.0
-        else:
-            updated = self._learner.update(batch, state.generators[0], is_over)
-            metrics = {**updated, **metrics}
-        state.curve.append({**metrics, "dropped": float(state.waiting.dropped)})
+        if not config.overlap:
+            updated = self._update(version, is_over)
+        dropped = {"dropped": float(state.waiting.dropped)}
+        state.curve.append({**updated, **batch_metrics(fresh), **dropped})
         state.clip = fresh.clip
         state.iteration += 1
+
+    def _update(self, version: int, is_over: Callable[[], bool]) -> dict[str, float]:
+        batch = self._state.waiting.take(version)
+        if batch is None:
+            return {"useful_chunks": 0.0}
+        return self._learner.update(batch, self._state.generators[0], is_over)
 
     def _spent(self) -> str:
         return self._judge.spent if isinstance(self._judge, ClipReward) else ""

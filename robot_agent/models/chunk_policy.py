@@ -3,7 +3,9 @@
 Axis letters: B batch, K action of the chunk (5), A dimension (7), V bin of a token, C H W picture.
 """
 
+import copy
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -36,6 +38,11 @@ class ChunkPolicy(nn.Module):
     def trained(self) -> dict[str, Tensor]:
         """Return the parameters that training changes, by name; not copies."""
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+    def twin(self) -> Self:
+        """Return a copy that shares the frozen base and has trained parameters of its own."""
+        kept = {id(p): p for p in self.parameters() if not p.requires_grad}
+        return copy.deepcopy(self, kept)  # type: ignore[arg-type]
 
     def copied(self) -> dict[str, Tensor]:
         """Return copies of what training changes."""

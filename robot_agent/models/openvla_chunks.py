@@ -98,5 +98,5 @@ def _recompute(network: OpenVla) -> None:
             f"must agree. Set the adapter's dropout to 0, or checkpointing to false."
         )
     for part in parts:
-        part.gradient_checkpointing_enable({"use_reentrant": False})
+        part.activation_checkpointing_enable({"use_reentrant": False})
         part.train()

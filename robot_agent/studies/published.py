@@ -17,6 +17,8 @@ import torch
 from robot_agent.compose import ASSETS
 from robot_agent.core.config import to_plain
 from robot_agent.evaluate.comparison import compare
+from robot_agent.evaluate.outcomes import Comparison
+from robot_agent.evaluate.trial_runner import TrialRunner
 from robot_agent.evaluate.trial_workers import SimRunner
 from robot_agent.learn.imagine import Start
 from robot_agent.models.tiny_team import POLICIES
@@ -37,7 +39,7 @@ from robot_agent.studies.published_arms import (
 )
 from robot_agent.studies.published_config import PublishedStudyConfig
 from robot_agent.studies.published_tables import Found
-from robot_agent.studies.resumable import Key, Say, Tell, outcomes_of
+from robot_agent.studies.resumable import Say, Tell, outcomes_of
 from robot_agent.studies.twin import (
     REAL,
     Place,
@@ -53,6 +55,8 @@ SFT, IMAGINED, SIMULATED = "SFT", "RL in the world model", "RL in the trainer's 
 PRACTICE_SEED, CHECK_SEED, COLLECT_SEED = 6_000_000, 6_400_000, 6_500_000
 """Where start frames and real episodes come from; trials have others."""
 _PER_SEED = 10_000
+MakeRunner = Callable[[Mapping[str, Path], int], TrialRunner]
+"""Policies and number of processes to what runs trials."""
 
 
 @dataclass(eq=False)
@@ -65,7 +69,14 @@ class Compared:
     arms: Sequence[Arm]
 
 
-def run_published(out: Path, config: PublishedStudyConfig, say: Say) -> dict[str, Any]:
+def sim_runner(policies: Mapping[str, Path], workers: int) -> TrialRunner:
+    """Return what runs the trials: simulators in processes."""
+    return SimRunner(policies, load_twin, workers=workers)
+
+
+def run_published(
+    out: Path, config: PublishedStudyConfig, say: Say, make_runner: MakeRunner = sim_runner
+) -> dict[str, Any]:
     """Run what is not done yet and return the results.
 
     A study that was stopped or killed goes on where it was: recordings, networks, trained arms,
@@ -83,7 +94,7 @@ def run_published(out: Path, config: PublishedStudyConfig, say: Say) -> dict[str
         shop = _workshop(out, config, team, seed, tell)
         for name in config.experiments:
             for compared in _EXPERIMENTS[name](shop):
-                trials = _trials(out, compared, config, seed, tell)
+                trials = outcomes_of(_compare(out, compared, config, make_runner, tell), seed)
                 others = [place.assignment.name for place in compared.others]
                 known = found.setdefault(compared.experiment, Found(others))
                 known.add(trials, [arm.record for arm in compared.arms])
@@ -245,9 +256,13 @@ _EXPERIMENTS: Mapping[str, Callable[[Workshop], Iterable[Compared]]] = {
 }
 
 
-def _trials(
-    out: Path, compared: Compared, config: PublishedStudyConfig, seed: int, say: Tell
-) -> dict[str, dict[Key, bool]]:
+def _compare(
+    out: Path,
+    compared: Compared,
+    config: PublishedStudyConfig,
+    make_runner: MakeRunner,
+    say: Tell,
+) -> Comparison:
     policies = {arm.name: arm.weights for arm in compared.arms}
     suite = suite_of(
         compared.experiment,
@@ -256,11 +271,10 @@ def _trials(
         trials=config.trials,
         max_steps=config.max_steps,
     )
-    found = compare(
+    return compare(
         policies,
-        SimRunner(policies, load_twin, workers=config.workers),
+        make_runner(policies, config.workers),
         suite,
         journal=out / "trials.jsonl",
         on_trial=lambda done, total, _: say(f"trials of {compared.experiment}: {done}/{total}"),
     )
-    return outcomes_of(found, seed)

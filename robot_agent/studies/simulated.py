@@ -71,8 +71,9 @@ class SimulatedWorld:
         actions = np.zeros((self._sim.num, 7))
         actions[self._rows] = actions_BA
         moment = self._sim.step(actions, self._rows.tolist())
-        known = (moment.successes, moment.progress, self._ids)
-        self._truths.append(Truths(*(values[self._rows] for values in known)))
+        rows = self._rows
+        truths = Truths(moment.successes[rows], moment.progress[rows], self._ids[rows])
+        self._truths.append(truths)
         return self._pictures(moment)
 
     def keep(self, rows: Sequence[int]) -> None:

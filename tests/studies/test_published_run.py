@@ -14,6 +14,7 @@ from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.studies.published import run_published
 from robot_agent.studies.published_config import PublishedStudyConfig
 from robot_agent.studies.twin_team import TwinTeamConfig
+from tests.evaluate.fake_runner import FakeRunner
 
 TWO = FitConfig(steps=2, warmup_steps=1)
 WORLD = WorldTrainingConfig(fit=TWO, frames=4, unroll=(2,), stages=(1.0,))
@@ -49,11 +50,16 @@ def tiny(*experiments):
     )
 
 
+def coin(policies, workers):
+    """Return a runner without a robot: what comes of a trial hangs on its start and policy."""
+    return FakeRunner(lambda job, _: "success" if (job.seed + len(job.policy)) % 2 else "failure")
+
+
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
     """Return a folder in which the team of the study is ready."""
     out = tmp_path_factory.mktemp("study")
-    results = run_published(out, tiny("1"), lambda done, words: None)
+    results = run_published(out, tiny("1"), lambda done, words: None, coin)
     return out, results
 
 
@@ -80,7 +86,7 @@ def test_a_study_that_was_killed_goes_on_and_makes_nothing_twice(team):
     stamps = {path: path.stat().st_mtime_ns for path in weights}
     shutil.rmtree(out / "seed-0" / "Iter_SFT")
     told = []
-    again = run_published(out, tiny("1"), lambda done, words: told.append(words))
+    again = run_published(out, tiny("1"), lambda done, words: told.append(words), coin)
     assert any("Iter_SFT" in words for words in told)
     assert not any("RL_in" in words for words in told), "finished arms are not trained again"
     for path, stamp in stamps.items():
@@ -101,7 +107,7 @@ def test_a_study_that_was_killed_goes_on_and_makes_nothing_twice(team):
 )
 def test_every_other_experiment_runs_to_its_table(team, name, tables, arms):
     out, _ = team
-    found = run_published(out, tiny(name), lambda done, words: None)["experiments"]
+    found = run_published(out, tiny(name), lambda done, words: None, coin)["experiments"]
     assert list(found) == tables
     for table in found.values():
         assert len(table["arms"]) == arms
