@@ -112,6 +112,9 @@ def published_tables(results: Mapping[str, Any]) -> Iterator[Any]:
         rows = [row for arm in found["arms"] for row in _rows_of(arm, found)]
         yield table(f"Experiment {name}", columns, rows)
         yield f"Paper: {found['source']}"
+    for names, found in results["ledger"]["correlations"].items():
+        r = "not known" if found["r"] is None else f"{found['r']:.2f}"
+        yield f"Gains {names}: Pearson {r} over {found['runs']} trainings"
 
 
 def _rows_of(arm: str, found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -42,7 +42,7 @@ class ChunkPolicy(nn.Module):
     def twin(self) -> Self:
         """Return a copy that shares the frozen base and has trained parameters of its own."""
         kept = {id(p): p for p in self.parameters() if not p.requires_grad}
-        return copy.deepcopy(self, kept)  # type: ignore[arg-type]
+        return copy.deepcopy(self, kept)
 
     def copied(self) -> dict[str, Tensor]:
         """Return copies of what training changes."""

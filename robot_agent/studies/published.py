@@ -38,8 +38,8 @@ from robot_agent.studies.published_arms import (
     train_arm,
 )
 from robot_agent.studies.published_config import PublishedStudyConfig
-from robot_agent.studies.published_tables import Found
-from robot_agent.studies.resumable import Say, Tell, outcomes_of
+from robot_agent.studies.published_tables import Found, ledger_of
+from robot_agent.studies.resumable import Say, Tell, outcomes_of, require_same
 from robot_agent.studies.twin import (
     REAL,
     Place,
@@ -55,6 +55,8 @@ SFT, IMAGINED, SIMULATED = "SFT", "RL in the world model", "RL in the trainer's 
 PRACTICE_SEED, CHECK_SEED, COLLECT_SEED = 6_000_000, 6_400_000, 6_500_000
 """Where start frames and real episodes come from; trials have others."""
 _PER_SEED = 10_000
+_MAY_CHANGE = ("experiments", "seeds", "trials", "max_steps", "group", "workers")
+"""What a study that goes on may be asked for otherwise: no training hangs on it."""
 MakeRunner = Callable[[Mapping[str, Path], int], TrialRunner]
 """Policies and number of processes to what runs trials."""
 
@@ -88,6 +90,8 @@ def run_published(
     def tell(words: str) -> None:
         say(done, words)
 
+    fixed = {key: value for key, value in to_plain(config).items() if key not in _MAY_CHANGE}
+    require_same(out / "study.json", fixed)
     team = prepare_team(out / "team", config.team, config.workers, tell)
     found: dict[str, Found] = {}
     for seed in range(config.seeds):
@@ -101,7 +105,12 @@ def run_published(
             done += 1
             tell(f"seed {seed}, experiment {name} is done")
     tables = {name: known.summary(name, config.group) for name, known in found.items()}
-    return {"config": to_plain(config), "team": team.numbers, "experiments": tables}
+    return {
+        "config": to_plain(config),
+        "team": team.numbers,
+        "experiments": tables,
+        "ledger": ledger_of(tables),
+    }
 
 
 def _workshop(
@@ -125,14 +134,14 @@ def _frames(
     return spots(where, range(first, first + (count or shop.config.frames)))
 
 
-def _check(where: Iterable[Place]) -> list[Start]:
+def _check(shop: Workshop, where: Iterable[Place]) -> list[Start]:
     """Return real first frames that no practice begins from: what is promised is asked there."""
-    return spots(where, range(CHECK_SEED, CHECK_SEED + 4))
+    return spots(where, range(CHECK_SEED, CHECK_SEED + shop.config.check_frames))
 
 
 def _imagined(shop: Workshop) -> Arm:
     real = places(REAL)
-    train = in_worlds(shop, shop.team.worlds, _frames(shop, real), _check(real))
+    train = in_worlds(shop, shop.team.worlds, _frames(shop, real), _check(shop, real))
     return train_arm(shop, IMAGINED, train)
 
 
@@ -174,7 +183,7 @@ def _variants(shop: Workshop) -> Iterable[Compared]:
         "with new instructions": with_other_tasks(base),
         "with more tasks": _frames(shop, _other_homes(shop), config.frames, _PER_SEED // 2),
     }
-    check = _check(real)
+    check = _check(shop, real)
     arms = [_sft(shop), _imagined(shop)] + [
         train_arm(shop, name, in_worlds(shop, shop.team.worlds, [*base, *extra], check))
         for name, extra in more.items()
@@ -213,24 +222,24 @@ def _test_time(shop: Workshop) -> Iterable[Compared]:
     for task in TWIN:
         here = Place(scene_named(shop.config.novel[task.name] + REAL), task)
         others = [place for place in places(REAL) if place.task != task]
-        first = COLLECT_SEED + _PER_SEED * shop.seed
-        num = shop.config.test_time_episodes
-
-        def from_frame(here: Place = here) -> Arm:
-            train = in_worlds(shop, shop.team.worlds, _frames(shop, [here], 1), _check([here]))
-            return train_arm(shop, f"{here.task.name}, one frame", train)
-
-        def from_episodes(here: Place = here, first: int = first, num: int = num) -> Arm:
-            episodes = collect_real(shop, shop.sft, [here], num, first)
-            name = f"{here.task.name}, {num} episodes"
-            folder = shop.out / f"worlds_{here.task.name}"
-            worlds = finetuned(shop, shop.team.worlds, episodes, folder)
-            starts = spots([here], range(first, first + num))
-            train = in_worlds(shop, worlds, starts, _check([here]))
-            return train_arm(shop, name, train)
-
-        arms = [_sft(shop), from_frame(), from_episodes()]
+        arms = [_sft(shop), _from_frame(shop, here), _from_episodes(shop, here)]
         yield Compared(f"3, {task.name}", [here], others, arms)
+
+
+def _from_frame(shop: Workshop, here: Place) -> Arm:
+    starts, check = _frames(shop, [here], 1), _check(shop, [here])
+    train = in_worlds(shop, shop.team.worlds, starts, check)
+    return train_arm(shop, f"{here.task.name}, one frame", train)
+
+
+def _from_episodes(shop: Workshop, here: Place) -> Arm:
+    """Finetune the worlds on a few real episodes of SFT, and begin at their first frames."""
+    num, first = shop.config.test_time_episodes, COLLECT_SEED + _PER_SEED * shop.seed
+    episodes = collect_real(shop, shop.sft, [here], num, first)
+    worlds = finetuned(shop, shop.team.worlds, episodes, shop.out / f"worlds_{here.task.name}")
+    starts = spots([here], range(first, first + num))
+    train = in_worlds(shop, worlds, starts, _check(shop, [here]))
+    return train_arm(shop, f"{here.task.name}, {num} episodes", train)
 
 
 def _dyna(shop: Workshop) -> Iterable[Compared]:
@@ -239,10 +248,10 @@ def _dyna(shop: Workshop) -> Iterable[Compared]:
     arms, worlds, episodes = [_sft(shop)], shop.team.worlds, []
     for index in range(config.rounds):
         first = COLLECT_SEED + _PER_SEED * shop.seed + 1000 * (index + 1)
-        newest = arms[-1].weights
-        episodes += collect_real(shop, newest, real, config.round_episodes, first)
+        newest = arms[-1]
+        episodes += collect_real(shop, newest.weights, real, config.round_episodes, first)
         worlds = finetuned(shop, worlds, episodes, shop.out / f"worlds_round_{index + 1}")
-        train = in_worlds(shop, worlds, _frames(shop, real), _check(real))
+        train = in_worlds(shop, worlds, _frames(shop, real), _check(shop, real))
         arms.append(train_arm(shop, f"round {index + 1}", train, newest))
     yield Compared("4", real, (), arms)
 

@@ -29,6 +29,7 @@ from robot_agent.sim.recordings import save_recording
 from robot_agent.sim.robot import SimRobot
 from robot_agent.store.episode_store import EpisodeStore
 from robot_agent.studies.published_config import PublishedStudyConfig
+from robot_agent.studies.published_tables import BASE
 from robot_agent.studies.resumable import Tell, once
 from robot_agent.studies.simulated import SimulatedWorld, TrueState
 from robot_agent.studies.twin import Place, load_twin
@@ -63,18 +64,19 @@ class Arm:
     record: dict[str, Any]
 
 
-def train_arm(shop: Workshop, name: str, train: Train, base: Path | None = None) -> Arm:
-    """Return an arm, trained the first time; one that was killed goes on.
+def train_arm(shop: Workshop, name: str, train: Train, base: Arm | None = None) -> Arm:
+    """Return an arm, trained from `base` (SFT) the first time; one that was killed goes on.
 
     `seconds` are those of the process that finished it.
     """
     folder = shop.out / "".join(c if c.isalnum() else "_" for c in name)
 
     def make() -> dict[str, Any]:
-        watch, policy = Stopwatch(), read_policy(base or shop.sft)
+        watch, policy = Stopwatch(), read_policy(base.weights if base else shop.sft)
         found = train(policy, folder)
         write_weights(folder / WEIGHTS, policy)
-        return {"arm": name, "seed": shop.seed, "seconds": watch.seconds(), **found}
+        words = {"arm": name, "base": base.name if base else BASE, "seed": shop.seed}
+        return {**words, "seconds": watch.seconds(), **found}
 
     shop.say(name)
     return Arm(name, folder / WEIGHTS, once(folder / "arm.json", make))

@@ -50,6 +50,8 @@ class PublishedStudyConfig:
     workers: int = 2
     frames: int = 20
     """Start frames of each task."""
+    check_frames: int = 4
+    """First frames of each task from which imagination says what it promises, before and after."""
     distractor_scenes: int = 10
     """Rearrangements of each task's scene with distractors."""
     more_tasks: int = 5
@@ -81,6 +83,7 @@ class PublishedStudyConfig:
             ("trials", 1, 1000),
             ("group", 1, 1000),
             ("frames", 1, 1000),
+            ("check_frames", 1, 1000),
             ("distractor_scenes", 1, 1000),
             ("more_tasks", 1, 100),
             ("test_time_episodes", 1, 100),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_agent.learn.ledger import pearson
 from robot_agent.models.tiny_team import TWIN_INSTRUCTIONS
 from robot_agent.studies.resumable import Key, difference_of, rate_of
 
@@ -122,3 +123,38 @@ def groups_of(trials: Mapping[Key, bool], keys: Sequence[Key], size: int) -> dic
         "mean": float(means.mean()) if num else None,
         "standard_error": float(means.std(ddof=1) / np.sqrt(num)) if num > 1 else None,
     }
+
+
+def ledger_of(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return predicted, held-out and measured gains of every arm that was promised one.
+
+    `runs` are arms by seed, each once; a gain is a difference of success rates to the arm that it
+    began with, the measured one by the simulator's state on the tasks that were practised.
+    """
+    runs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for table in tables.values():
+        for record in table["records"]:
+            if "after" in record:
+                key = (record["arm"], record["seed"])
+                runs[key] = {"arm": record["arm"], "seed": record["seed"], **_gains(record, table)}
+    found = list(runs.values())
+    pairs = {
+        f"{name}, measured": pearson((run[name], run["measured"]) for run in found)
+        for name in ("predicted", "held_out")
+    }
+    return {"runs": found, "correlations": pairs}
+
+
+def _gains(record: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, float]:
+    promised = {
+        name: _mean(record["after"][name]) - _mean(record["before"][name])
+        for name in ("predicted", "held_out")
+    }
+    rows = [table["arms"][record[which]]["all"] for which in ("arm", "base")]
+    ours, base = (row["by_seed"][record["seed"]] for row in rows)
+    return {**promised, "measured": (ours - base) * len(rows[0]["by_seed"]) / rows[0]["trials"]}
+
+
+def _mean(rates: Mapping[str, Sequence[float]]) -> float:
+    """Return the mean over tasks of (rate, rollouts)."""
+    return float(np.mean([rate for rate, _ in rates.values()])) if rates else 0.0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robot_agent.core.errors import ConfigError
 from robot_agent.evaluate.outcomes import Comparison
 from robot_agent.evaluate.statistics import count_pairs, paired_difference, wilson_interval
 from robot_agent.store.durable import make_folder, replace_file, storage_errors
@@ -32,6 +33,22 @@ def once(done: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         make_folder(done.parent)
         replace_file(done, json.dumps(made, indent=1).encode())
     return made
+
+
+def require_same(path: Path, order: Mapping[str, Any]) -> None:
+    """Refuse to go on in the folder of a study that was asked for otherwise.
+
+    Raises:
+        ConfigError: Names what differs; finished parts would not fit those to come.
+    """
+    wanted = json.loads(json.dumps(order))
+    before = once(path, lambda: wanted)
+    wrong = sorted(k for k in {**before, **wanted} if before.get(k) != wanted.get(k))
+    if wrong:
+        raise ConfigError(
+            f"{path}: {', '.join(wrong)} differ from those of the study there, must be equal to "
+            f"go on. Ask for the same again, or choose another --out."
+        )
 
 
 def outcomes_of(comparison: Comparison, seed: int) -> dict[str, dict[Key, bool]]:

@@ -113,12 +113,14 @@ class KnowingJudge:
     def __init__(self, succeeds_at: dict[int, int]) -> None:
         self._at = succeeds_at
         self.seen: list[tuple[np.ndarray, np.ndarray]] = []
+        """Rollouts and steps of each look."""
 
     def assess(
         self, first: np.ndarray, images: np.ndarray, instruction_ids: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         assert len(first) == len(images) == len(instruction_ids)
         rows, counts = images[:, 0, 0, 0], images[:, 0, 0, 1]
+        self.seen.append((rows, counts))
         assert (first[:, 0, 0, 0] == rows).all(), "first frame of another rollout"
         assert (first[:, 0, 0, 1] == 0).all(), "the first frame is not the first"
         done = [

@@ -8,8 +8,8 @@ import pytest
 from robot_agent.commands.study import published_tables
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.studies.published_config import EXPERIMENTS, PublishedStudyConfig
-from robot_agent.studies.published_tables import PAPER, Found, groups_of
-from robot_agent.studies.resumable import once
+from robot_agent.studies.published_tables import PAPER, Found, groups_of, ledger_of
+from robot_agent.studies.resumable import once, require_same
 from robot_agent.studies.simulated import SimulatedWorld, TrueState
 from robot_agent.studies.twin import REAL, places, spots, with_other_tasks
 
@@ -56,7 +56,8 @@ def test_the_table_holds_the_papers_number_beside_ours_and_the_minutes():
         {"SFT": trials(4), "RL in the world model": trials(14)},
         [{"arm": "RL in the world model", "seconds": 90.0}],
     )
-    shown, source = published_tables({"experiments": {"1": found.summary("1", 10)}})
+    tables = {"1": found.summary("1", 10)}
+    shown, source, *_ = published_tables({"experiments": tables, "ledger": ledger_of(tables)})
     columns = {
         column.header.plain: [cell.plain for cell in column.cells] for column in shown.columns
     }
@@ -81,6 +82,37 @@ def test_a_study_names_the_experiments_and_scenes_there_are():
         PublishedStudyConfig(novel={**PublishedStudyConfig().novel, "open": "cafe_sink"})
     with pytest.raises(ConfigError, match="must be a scene for each of: open, close"):
         PublishedStudyConfig(novel={"open": "bright_loft"})
+
+
+def promised(rate):
+    return {"predicted": {OPEN: [rate, 8]}, "held_out": {OPEN: [rate / 2, 8]}}
+
+
+def test_the_ledger_holds_each_gain_against_the_arm_that_it_began_with():
+    found = Found([])
+    records = [
+        {"arm": "round 1", "base": "SFT", "seed": 0, "before": promised(0), "after": promised(1)},
+        {
+            "arm": "round 2",
+            "base": "round 1",
+            "seed": 0,
+            "before": promised(0.5),
+            "after": promised(0.75),
+        },
+    ]
+    found.add({"SFT": trials(4), "round 1": trials(14), "round 2": trials(13)}, records)
+    first, second = ledger_of({"4": found.summary("4", 10)})["runs"]
+    assert (first["predicted"], first["held_out"]) == (1.0, 0.5)
+    assert first["measured"] == pytest.approx(10 / 20)
+    assert second["predicted"] == pytest.approx(0.25)
+    assert second["measured"] == pytest.approx(-1 / 20)
+
+
+def test_a_study_does_not_go_on_under_another_order(tmp_path):
+    require_same(tmp_path / "study.json", {"frames": 3, "practice": {"group": 8}})
+    require_same(tmp_path / "study.json", {"frames": 3, "practice": {"group": 8}})
+    with pytest.raises(ConfigError, match="frames differ from those of the study there"):
+        require_same(tmp_path / "study.json", {"frames": 4, "practice": {"group": 8}})
 
 
 def test_a_part_is_made_once(tmp_path):

@@ -27,6 +27,7 @@ def tiny(*experiments):
         max_steps=5,
         workers=1,
         frames=1,
+        check_frames=1,
         distractor_scenes=1,
         more_tasks=1,
         test_time_episodes=1,
@@ -77,6 +78,7 @@ def test_the_first_experiment_compares_four_ways_to_train_on_four_tasks(team):
     assert len(imagined["curve"]) == 2
     assert set(imagined["after"]) == {"predicted", "held_out"}
     assert (out / "seed-0" / "Iter_SFT" / "arm.json").exists()
+    assert [run["arm"] for run in results["ledger"]["runs"]] == ["RL in the world model"]
 
 
 @pytest.mark.slow
