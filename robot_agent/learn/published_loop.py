@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_agent.core.clock import Stopwatch
+from robot_agent.core.clock import ProcessStopwatch, Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray, ImageArray
 from robot_agent.learn.grpo import GrpoConfig, clipped_loss, group_advantages
@@ -78,19 +78,20 @@ class PublishedLoop:
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = torch.optim.AdamW(policy.parameters(), lr=config.grpo.learning_rate)
-        self.times, self.seconds = StageTimes(), 0.0
+        self.times, self.seconds, self.processor_seconds = StageTimes(), 0.0, 0.0
         self.rollouts = self.updates = self.samples = self.useful = 0
 
     def run(self, seconds: float) -> None:
         """Make updates until the time is over; a batch that is not full by then is lost, too."""
         kept: list[_Group] = []
         while self.seconds < seconds:
-            watch = Stopwatch()
+            watch, processor = Stopwatch(), ProcessStopwatch()
             kept += self._generate()
             batch = kept[: self._config.prompts]
             if is_full := len(batch) == self._config.prompts:
                 self._update(batch)
             self.seconds += watch.seconds()
+            self.processor_seconds += processor.seconds()
             if is_full:
                 self._count(batch)
                 kept = []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_agent.core.errors import ConfigError
+from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.evaluate.clip_judges import read_vlm_judge
 from robot_agent.evaluate.judge_audit import read_audit
 from robot_agent.learn.judging import ClipReward
@@ -18,7 +18,8 @@ def load_reward(path: Path, instructions: Sequence[str], memory: Path) -> ClipRe
 
     Raises:
         ConfigError: The file cannot be used, or there is no audit.
-        InputError: The audit does not allow it as a reward for one of the instructions.
+        InputError: The audit does not allow it as a reward for one of the instructions, or was
+            made at another threshold.
     """
     judge, name, threshold = read_vlm_judge(path, VoteFile(memory))
     audit_path = path.with_suffix(".audit.json")
@@ -29,5 +30,10 @@ def load_reward(path: Path, instructions: Sequence[str], memory: Path) -> ClipRe
         )
     audit = read_audit(audit_path)
     for instruction in instructions:
-        audit.require(name, instruction, "train")
+        found = audit.require(name, instruction, "train")
+        if found.threshold != threshold:
+            raise InputError(
+                f"{path}: threshold is {threshold}, the audit is of {found.threshold}. Audit it "
+                f"again, or put the threshold back."
+            )
     return ClipReward(judge, INSTRUCTIONS, threshold)
