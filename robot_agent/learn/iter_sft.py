@@ -9,22 +9,15 @@ Axis letters: M chunks, K action of a chunk, A dimension, C H W picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robot_agent.learn.data import Episodes
-from robot_agent.learn.fit import Metrics, Report, fit
-from robot_agent.learn.policy_training import (
-    PolicyTrainingConfig,
-    draw_chunks,
-    recolor,
-    soft_cross_entropy,
-)
+from robot_agent.learn.fit import Metrics, Report
+from robot_agent.learn.policy_training import PolicyTrainingConfig, draw_chunks, fit_policy
 from robot_agent.learn.rollouts import Rollouts
-from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_policy import TinyPolicy
 
@@ -64,29 +57,21 @@ def imitate_both(
     seed: int,
     *,
     report: Report | None = None,
-    log: Path | None = None,
 ) -> Metrics:
     """Train in place, every batch half demonstrations and half own successes.
 
     Without a success there are demonstrations alone: more of the same training.
     """
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     half = config.batch // 2 if len(kept) else 0
-    policy.train()
 
-    def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
+    def draw() -> tuple[Tensor, Tensor, Tensor]:
         images, ids, chunks = draw_chunks(demonstrations, config.batch - half, rng)
         if half:
             rows = torch.from_numpy(rng.integers(0, len(kept), half))
             images = torch.cat([images, to_unit(kept.images_MHWC[rows])])
             ids = torch.cat([ids, kept.instructions_M[rows]])
             chunks = torch.cat([chunks, kept.actions_MKA[rows]])
-        images = recolor(images, config.color, generator)
-        with mixed_precision():
-            logits = policy(images, ids).float()
-        loss = soft_cross_entropy(logits, chunks, policy.bin_centers(), config.softness)
-        return loss, {"loss": float(loss.detach())}
+        return images, ids, chunks
 
-    metrics = fit(policy.parameters(), loss_of_step, config.fit, report=report, log=log)
-    policy.eval()
-    return metrics
+    return fit_policy(policy, draw, config, seed, report=report)

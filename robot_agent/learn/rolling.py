@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -93,12 +92,7 @@ class Rolling:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the judges behind."""
         for pool in self._pools:
             pool.close()
