@@ -43,11 +43,11 @@ from robot_agent.studies.resumable import Say, Tell, outcomes_of, require_same
 from robot_agent.studies.twin import (
     REAL,
     Place,
+    free_starts,
     load_twin,
     places,
     spots,
     suite_of,
-    with_other_tasks,
 )
 from robot_agent.studies.twin_team import TwinTeam, prepare_team
 
@@ -127,11 +127,15 @@ def _sft(shop: Workshop) -> Arm:
     return Arm(SFT, shop.sft, {"arm": SFT, "seed": shop.seed, "seconds": 0.0})
 
 
+def _seeds(shop: Workshop, count: int, offset: int = 0) -> range:
+    first = PRACTICE_SEED + _PER_SEED * shop.seed + offset
+    return range(first, first + count)
+
+
 def _frames(
     shop: Workshop, where: Iterable[Place], count: int = 0, offset: int = 0
 ) -> list[Start]:
-    first = PRACTICE_SEED + _PER_SEED * shop.seed + offset
-    return spots(where, range(first, first + (count or shop.config.frames)))
+    return spots(where, _seeds(shop, count or shop.config.frames, offset))
 
 
 def _check(shop: Workshop, where: Iterable[Place]) -> list[Start]:
@@ -180,7 +184,7 @@ def _variants(shop: Workshop) -> Iterable[Compared]:
     base = _frames(shop, real)
     more: Mapping[str, list[Start]] = {
         "with distractors": _with_distractors(shop, real),
-        "with new instructions": with_other_tasks(base),
+        "with new instructions": free_starts(real, _seeds(shop, config.frames)),
         "with more tasks": _frames(shop, _other_homes(shop), config.frames, _PER_SEED // 2),
     }
     check = _check(shop, real)

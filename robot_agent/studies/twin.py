@@ -1,6 +1,6 @@
 """AutoEval's four tasks on the twin: scenes, start frames that a simulator can go to, policies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,16 +71,34 @@ def spots(where: Iterable[Place], seeds: Sequence[int]) -> list[Start]:
 
     Nothing moves for it: one picture each, as a person would take who shows the robot a scene.
     """
+    return [
+        Start(_spot(robot, place, seed), _id_of(place.task))
+        for robot, place, seed in _resets(where, seeds, is_free=False)
+    ]
+
+
+def free_starts(where: Iterable[Place], seeds: Sequence[int]) -> list[Start]:
+    """Return starts whose objects stand anywhere, as after any task, with each place's task.
+
+    Places of one scene see the same frame at the same seed: another instruction on it.
+    """
+    return [
+        Start(robot.observe(), _id_of(place.task))
+        for robot, place, _ in _resets(where, seeds, is_free=True)
+    ]
+
+
+def _resets(
+    where: Iterable[Place], seeds: Sequence[int], *, is_free: bool
+) -> Iterator[tuple[SimRobot, Place, int]]:
     robot: SimRobot | None = None
-    found = []
     for place in where:
         robot = robot or SimRobot(place.scene)
         for seed in seeds:
-            robot.reset(seed, place.task.name, place.scene)
-            found.append(Start(_spot(robot, place, seed), _id_of(place.task)))
+            robot.reset(seed, "" if is_free else place.task.name, place.scene)
+            yield robot, place, seed
     if robot is not None:
         robot.world.close()
-    return found
 
 
 def _spot(robot: SimRobot, place: Place, seed: int) -> Spot:
@@ -94,16 +112,6 @@ def _spot(robot: SimRobot, place: Place, seed: int) -> Spot:
         task=place.task.name,
         seed=seed,
     )
-
-
-def with_other_tasks(starts: Iterable[Start]) -> list[Start]:
-    """Return each start with the other instruction of its cell: new words on the same frames."""
-    found = []
-    for start in starts:
-        asked = TWIN[start.instruction_id]
-        (other,) = (task for task in TWIN if task.cell == asked.cell and task != asked)
-        found.append(replace(start, instruction_id=_id_of(other)))
-    return found
 
 
 def _id_of(task: Task) -> int:

@@ -11,7 +11,7 @@ from robot_agent.studies.published_config import EXPERIMENTS, PublishedStudyConf
 from robot_agent.studies.published_tables import PAPER, Found, groups_of, ledger_of
 from robot_agent.studies.resumable import once, require_same
 from robot_agent.studies.simulated import SimulatedWorld, TrueState
-from robot_agent.studies.twin import REAL, places, spots, with_other_tasks
+from robot_agent.studies.twin import REAL, free_starts, places, spots
 
 OPEN = "open the drawer"
 
@@ -142,11 +142,13 @@ def starts():
     return spots(drawer, [7])
 
 
-def test_new_instructions_are_the_others_of_the_same_cell(starts):
+def test_a_task_starts_as_the_twin_has_it_and_a_new_instruction_on_any_frame(starts):
     assert [start.instruction_id for start in starts] == [0, 1]
-    swapped = with_other_tasks(starts)
-    assert [start.instruction_id for start in swapped] == [1, 0]
-    assert swapped[0].observation is starts[0].observation
+    closed, opened = (start.observation.image_hwc for start in starts)
+    assert not np.array_equal(closed, opened), "both tasks start alike"
+    first, second = free_starts([p for p in places(REAL) if p.task.cell == "drawer"], [7])
+    assert [first.instruction_id, second.instruction_id] == [0, 1]
+    assert np.array_equal(first.observation.image_hwc, second.observation.image_hwc)
 
 
 def test_a_simulator_stands_in_for_the_world_model_and_its_state_for_the_judge(starts):
