@@ -84,14 +84,17 @@ def train_arm(shop: Workshop, name: str, train: Train, base: Arm | None = None) 
 
 def in_worlds(
     shop: Workshop,
-    worlds: Sequence[TinyWorld],
+    prepare: Callable[[], Sequence[TinyWorld]],
     starts: Sequence[Start],
     check: Sequence[Start],
 ) -> Train:
-    """Return training by RL in imagination; its record says what was promised from `check`."""
-    members = [TinyImagination(world) for world in worlds]
+    """Return training by RL in imagination; its record says what was promised from `check`.
+
+    What `prepare` does for its worlds, collecting and finetuning, is in the arm's seconds.
+    """
 
     def train(policy: TinyPolicy, folder: Path) -> dict[str, Any]:
+        members = [TinyImagination(world) for world in prepare()]
         before = _promises(shop, policy, members[0], check)
         found = _practise(shop, policy, members, shop.team.judge, starts, folder=folder)
         return {**found, "before": before, "after": _promises(shop, policy, members[0], check)}
