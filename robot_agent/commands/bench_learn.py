@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from robot_agent.commands.options import Commands
 
 _COLUMNS = (
-    "run", "useful samples/min", "rollouts/min", "judge calls/min", "updates/min", "peak MB",
+    "run", "useful samples/min", "of one processor", "busy cores", "rollouts/min",
+    "judge calls/min", "updates/min", "peak MB",
 )  # fmt: skip
 _KEYS = (
-    "useful_samples_per_minute", "rollouts_per_minute", "judge_calls_per_minute",
+    "useful_samples_per_minute", "useful_samples_per_processor_minute", "busy_cores",
+    "rollouts_per_minute", "judge_calls_per_minute",
     "updates_per_minute", "peak_memory_mb",
 )  # fmt: skip
 
@@ -83,7 +85,12 @@ def _words(results: Mapping[str, Any]) -> Iterator[str]:
     if ratio is None:
         yield "the published loop made no update in that time; give it more with --seconds"
     else:
-        yield f"{ratio:.1f} times the useful samples per minute of the published loop"
+        cost = results["ratio_by_processor"]
+        yield (
+            f"{ratio:.1f} times the useful samples per minute of the published loop, "
+            f"{cost:.1f} times by processor time"
+        )
     for name, stages in results["stages"].items():
         parts = ", ".join(f"{stage} {100 * share:.0f} %" for stage, share in stages.items())
-        yield f"time of {name}: {parts}"
+        kind = "time" if name == "published" else "processor time"
+        yield f"{kind} of {name}: {parts}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from robot_agent.learn.source import PipeSource
 
 _ORDER, _REPORT, _REPLAY = "order.json", "report.json", "replay.safetensors"
+_VOTES = "judge-memory.jsonl"
 
 
 def run_learner(arguments: argparse.Namespace) -> int:
@@ -75,6 +76,10 @@ def _improve(
         say=robot.progress,
         config=config,
     )
+    if config.reward:
+        from robot_agent.learn.reward_file import load_reward
+
+        slow.reward = load_reward(Path(config.reward), order.instructions, run / _VOTES)
     if arguments.captures:
         slow.captured = load_start_frames(arguments.captures, arguments.scene)
     strict = ClassifierJudge([slow.team.held_out_judge], INSTRUCTIONS)

@@ -54,6 +54,30 @@ class Stopwatch:
         return (time.monotonic_ns() - self._start_ns) * 1e-9
 
 
+class ThreadStopwatch:
+    """Processor seconds of the thread that made it; what a busy machine does not change."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self._start_ns = time.thread_time_ns()
+
+    def seconds(self) -> float:
+        """Return the processor seconds since then; to be asked in the same thread."""
+        return (time.thread_time_ns() - self._start_ns) * 1e-9
+
+
+class ProcessStopwatch:
+    """Processor seconds of all threads of the process."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self._start_ns = time.process_time_ns()
+
+    def seconds(self) -> float:
+        """Return the processor seconds since then."""
+        return (time.process_time_ns() - self._start_ns) * 1e-9
+
+
 @contextmanager
 def timed(into: list[float]) -> Iterator[None]:
     """Append the seconds that the block took to `into`."""

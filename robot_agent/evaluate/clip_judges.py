@@ -54,6 +54,18 @@ def classifier_clip_judge(
 
 def vlm_clip_judge(path: Path, memory: MutableMapping[str, float] | None = None) -> ClipJudge:
     """Return the judge of a YAML file; ConfigError names what in it cannot be used."""
+    judge, name, threshold = read_vlm_judge(path, memory)
+
+    def score(frames: ImageArray, instruction: str) -> float:
+        return float(judge.score(frames[None], [instruction])[0])
+
+    return ClipJudge(name, threshold, score)
+
+
+def read_vlm_judge(
+    path: Path, memory: MutableMapping[str, float] | None = None
+) -> tuple[VlmJudge, str, float]:
+    """Return the judge of a YAML file, the name that its audits are of, and its threshold."""
     config = load_config(VlmFile, [path])
     model: VisionLanguageModel
     if config.folder:
@@ -65,9 +77,5 @@ def vlm_clip_judge(path: Path, memory: MutableMapping[str, float] | None = None)
     else:
         model = VlmServer(config.server)
     judge = VlmJudge(model, config.judge, memory=memory)
-
-    def score(frames: ImageArray, instruction: str) -> float:
-        return float(judge.score(frames[None], [instruction])[0])
-
     digest = hashlib.sha256(f"{model.name} {config.judge}".encode()).hexdigest()[:8]
-    return ClipJudge(f"{model.name} {digest}", config.threshold, score)
+    return judge, f"{model.name} {digest}", config.threshold

@@ -10,20 +10,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robot_agent.learn.data import Episodes
+from robot_agent.models.chunk_policy import ChunkPolicy
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import to_unit
-from robot_agent.models.tiny_policy import TinyPolicy
 
 
 class Anchor:
     """A frozen copy of a policy, and pictures of scenes that must not be forgotten."""
 
-    def __init__(self, policy: TinyPolicy, old: Episodes, *, batch: int = 16) -> None:
+    def __init__(self, policy: ChunkPolicy, old: Episodes, *, batch: int = 16) -> None:
         """Copy the weights as they are now; draw `batch` pictures of `old` at a time."""
         self._base = copy.deepcopy(policy).eval().requires_grad_(False)
         self._old, self._batch = old, batch
 
-    def divergence(self, policy: TinyPolicy, images_BCHW: Tensor, ids_B: Tensor) -> Tensor:
+    def divergence(self, policy: ChunkPolicy, images_BCHW: Tensor, ids_B: Tensor) -> Tensor:
         """Return the mean Kullback-Leibler divergence of the tokens, base from policy [nat]."""
         with mixed_precision():
             with torch.no_grad():
@@ -31,12 +31,12 @@ class Anchor:
             logits = policy(images_BCHW, ids_B).float()
         return divergence(F.log_softmax(base, dim=-1), F.log_softmax(logits, dim=-1))
 
-    def on_old_scenes(self, policy: TinyPolicy, generator: torch.Generator) -> Tensor:
+    def on_old_scenes(self, policy: ChunkPolicy, generator: torch.Generator) -> Tensor:
         """Return the divergence on a batch of old pictures, instructions drawn at random."""
         rows = torch.randint(len(self._old), (self._batch,), generator=generator)
         share = torch.rand(self._batch, generator=generator)
         steps = (share * (self._old.lengths_N[rows] + 1)).long()
-        ids = torch.randint(policy.config.num_instructions, (self._batch,), generator=generator)
+        ids = torch.randint(policy.num_instructions, (self._batch,), generator=generator)
         return self.divergence(policy, to_unit(self._old.images_NTHWC[rows, steps]), ids)
 
 

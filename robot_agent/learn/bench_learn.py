@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_agent.core.clock import Stopwatch
+from robot_agent.core.clock import Stopwatch, ThreadStopwatch
 from robot_agent.core.types import FloatArray, ImageArray, Observation
 from robot_agent.learn.imagine import Imagination, Start
 from robot_agent.learn.practice import Burst, PracticeConfig
 from robot_agent.learn.published_loop import PublishedLoop, PublishedLoopConfig
 from robot_agent.learn.stage_times import StageTimes
 from robot_agent.models.classifier_judge import ClassifierJudge
-from robot_agent.models.peak import measured
+from robot_agent.models.peak import measured, torch_threads
 from robot_agent.models.tiny_policy import TinyPolicy
 
 OnRun = Callable[[str], None]
@@ -48,9 +48,11 @@ class LearnBench:
         ours = self.ours(config)
         both = {"published": published, "ours": ours}
         useful = {name: run["useful_samples_per_minute"] for name, run in both.items()}
+        cost = {n: run["useful_samples_per_processor_minute"] for n, run in both.items()}
         return {
             "useful_samples_per_minute": useful,
             "ratio": useful["ours"] / useful["published"] if useful["published"] else None,
+            "ratio_by_processor": cost["ours"] / cost["published"] if cost["published"] else None,
             "stages": {name: run.pop("stages") for name, run in both.items()},
             "runs": both,
             "scaling": [self._scaled(config, name, on_run) for name in sizes],
@@ -68,15 +70,14 @@ class LearnBench:
         )
         with measured() as stage:
             loop.run(self.seconds)
-        return _per_minute(loop.times, loop.seconds, loop.rollouts, loop.updates, loop.useful) | {
-            "peak_memory_mb": stage.peak_memory_mb,
-            "samples": loop.samples,
-        }
+        counts = (loop.rollouts, loop.updates, loop.useful)
+        found = _per_minute(loop.times, loop.seconds, loop.processor_seconds, *counts)
+        return found | {"peak_memory_mb": stage.peak_memory_mb, "samples": loop.samples}
 
     def ours(self, config: PracticeConfig) -> dict[str, Any]:
-        """Practise for the time given, in all worlds side by side."""
-        times, watch = StageTimes(), Stopwatch()
-        with measured() as stage:
+        """Practise for the time given, in all worlds side by side, each with one thread."""
+        times, watch = StageTimes(ThreadStopwatch), Stopwatch()
+        with torch_threads(1), measured() as stage:
             burst = Burst(
                 copy.deepcopy(self.policy),
                 [_TimedWorld(copy.copy(world), times) for world in self.worlds],
@@ -87,11 +88,12 @@ class LearnBench:
             )
             result = burst.run(is_over=lambda: watch.seconds() > self.seconds)
             wall_s = watch.seconds()
-        times.finish(wall_s * len(self.worlds))
+        times.finish(stage.cpu_seconds)
         useful = sum(row["useful_chunks"] for row in result.curve)
         updates = sum("loss" in row for row in result.curve)
         rollouts = len(result.curve) * config.starts * config.group
-        found = _per_minute(times, wall_s, rollouts, updates, int(useful))
+        counts = (rollouts, updates, int(useful))
+        found = _per_minute(times, wall_s, stage.cpu_seconds, *counts)
         return found | {"peak_memory_mb": stage.peak_memory_mb, "samples": int(useful)}
 
     def _scaled(self, config: PracticeConfig, name: str, on_run: OnRun) -> dict[str, Any]:
@@ -113,10 +115,12 @@ SCALED: dict[str, Callable[[PracticeConfig], PracticeConfig]] = {
 
 
 def _per_minute(
-    times: StageTimes, wall_s: float, rollouts: int, updates: int, useful: int
+    times: StageTimes, wall_s: float, processor_s: float, *counts: int
 ) -> dict[str, Any]:
-    minutes = wall_s / 60.0
+    minutes, (rollouts, updates, useful) = wall_s / 60.0, counts
     return {
+        "useful_samples_per_processor_minute": useful / (processor_s / 60.0),
+        "busy_cores": processor_s / wall_s,
         "useful_samples_per_minute": useful / minutes,
         "rollouts_per_minute": rollouts / minutes,
         "judge_calls_per_minute": times.calls["judge"] / minutes,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robot_agent.core.config import to_plain
 from robot_agent.learn.groups import WaitingGroups
 from robot_agent.learn.grpo import TinyPolicyLearner
-from robot_agent.learn.imagine import Rollouts, tensors_of
+from robot_agent.learn.rollouts import Rollouts, tensors_of
 from robot_agent.store.durable import replace_file, storage_errors
 
 _CLIP = "clip"
@@ -42,7 +42,7 @@ class BurstState:
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all; StorageError when the disk refuses."""
-        tensors = {f"policy/{k}": v for k, v in self.learner.policy.state_dict().items()}
+        tensors = {f"policy/{k}": v for k, v in self.learner.policy.trained().items()}
         for index, moments in self.learner.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": v for name, v in moments.items()}
         for index, generator in enumerate(self.generators):
@@ -69,7 +69,7 @@ class BurstState:
         if found is None or found[0]["made_by"] != self.made_by:
             return False
         words, tensors = found
-        self.learner.policy.load_state_dict(_under("policy", tensors))
+        self.learner.policy.restore(_under("policy", tensors))
         self.learner.version = words["version"]
         self._load_optimizer(tensors)
         for index, generator in enumerate(self.generators):

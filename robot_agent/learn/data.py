@@ -39,6 +39,9 @@ class Episodes:
     labels_NTA: Tensor | None = None
     """Scaled clean actions (N, T, 7); demonstrations only."""
     tasks_N: Tensor | None = None
+    successes_NTK: Tensor | None = None
+    """Whether each moment (N, T + 1) solves each of K instructions, 1 or 0; NaN for those of
+    another place. Simulation only, for judges."""
 
     def __len__(self) -> int:
         """Return the number of episodes."""

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.types import FloatArray
-from robot_agent.learn.imagine import Imagination, Rollouts, Start
-from robot_agent.models.classifier_judge import ClassifierJudge
-from robot_agent.models.tiny_policy import CHUNK, TinyPolicy
+from robot_agent.learn.imagine import Imagination, Start
+from robot_agent.learn.judging import FrameJudge
+from robot_agent.learn.rollouts import Rollouts
+from robot_agent.models.chunk_policy import ChunkPolicy
+from robot_agent.models.tiny_policy import CHUNK
 
 
 def disagreement(
     other: Imagination,
-    policy: TinyPolicy,
-    judge: ClassifierJudge,
+    policy: ChunkPolicy,
+    judge: FrameJudge,
     starts: Sequence[Start],
     rollouts: Rollouts,
 ) -> FloatArray:
@@ -27,9 +28,7 @@ def disagreement(
     ids, first = rollouts.instructions_B.numpy(), frames
     alive = np.arange(len(ids))
     best, last = np.zeros(len(ids)), np.zeros(len(ids))
-    actions = Normalization().unnormalize(
-        policy.bin_centers().double().numpy()[rollouts.tokens_BNKA.numpy()]
-    )
+    actions = policy.bridge_actions(rollouts.tokens_BNKA)
     for step in range(rollouts.mask_BN.shape[1] * CHUNK):
         n, k = divmod(step, CHUNK)
         if k == 0:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robot_agent.learn.grpo import group_advantages, require_finite
-from robot_agent.learn.imagine import Rollouts, merge, take_groups
+from robot_agent.learn.rollouts import Rollouts, merge, take_groups
 
 
 def mixed_groups(rollouts: Rollouts) -> list[int]:

@@ -6,7 +6,6 @@ of mixed outcome as in Yu et al. 2025, DAPO, arXiv 2503.14476, as World-Gymnast 
 Axis letters: B rollouts, N chunks, K action of a chunk, A dimension, M minibatch of chunks.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,9 +18,10 @@ from robot_agent.core.config import require_range
 from robot_agent.core.errors import TrainingDivergedError
 from robot_agent.core.types import FloatArray
 from robot_agent.learn.anchor import Anchor
-from robot_agent.learn.imagine import Rollouts
+from robot_agent.learn.rollouts import Rollouts
+from robot_agent.models.chunk_policy import ChunkPolicy
 from robot_agent.models.scaling import to_unit
-from robot_agent.models.tiny_policy import TinyPolicy, token_log_probs
+from robot_agent.models.tiny_policy import token_log_probs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ def clipped_loss(
 
 
 class TinyPolicyLearner:
-    """Updates a `TinyPolicy` in place from rollouts; counts its updates as versions."""
+    """Updates a `ChunkPolicy` in place from rollouts; counts its updates as versions."""
 
     def __init__(
         self,
-        policy: TinyPolicy,
+        policy: ChunkPolicy,
         config: GrpoConfig,
         temperature: float,
         anchor: Anchor | None = None,
@@ -115,7 +115,10 @@ class TinyPolicyLearner:
         self._config, self._anchor = config, anchor
         self._temperature = temperature
         self.optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+            [p for p in policy.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
         )
 
     def update(
@@ -139,11 +142,11 @@ class TinyPolicyLearner:
         metrics = {**batch_metrics(rollouts), "useful_chunks": float(len(rows))}
         if len(rows) == 0:
             return metrics
-        before = copy.deepcopy(self.policy.state_dict())
+        before = self.policy.copied()
         try:
             steps = self._minibatches(rollouts, rows, advantage, generator, is_over)
         except TrainingDivergedError:
-            self.policy.load_state_dict(before)
+            self.policy.restore(before)
             raise
         self.version += 1
         return {**metrics, **{key: float(np.mean([s[key] for s in steps])) for key in steps[0]}}

@@ -1,9 +1,8 @@
 """Stops practice when a judge and a member that it never sees no longer agree with it."""
 
-import copy
 from typing import Any
 
-from robot_agent.models.tiny_policy import TinyPolicy
+from robot_agent.models.chunk_policy import ChunkPolicy
 
 
 class HeldOutCheck:
@@ -16,7 +15,7 @@ class HeldOutCheck:
         self._practised = 0.0
         self._weights: dict[str, Any] = {}
 
-    def stops(self, practised: float, held_out: float, policy: TinyPolicy) -> str:
+    def stops(self, practised: float, held_out: float, policy: ChunkPolicy) -> str:
         """Return why practice must end, or nothing; then `policy` has its best weights again.
 
         Args:
@@ -26,11 +25,11 @@ class HeldOutCheck:
         """
         if held_out >= self._best:
             self._best, self._practised = held_out, practised
-            self._weights = copy.deepcopy(policy.state_dict())
+            self._weights = policy.copied()
             return ""
         if held_out > self._best - self._max_drop or practised <= self._practised:
             return ""
-        policy.load_state_dict(self._weights)
+        policy.restore(self._weights)
         return (
             f"held-out success fell from {self._best:.2f} to {held_out:.2f} while practice rose "
             f"from {self._practised:.2f} to {practised:.2f}; the weights of the best look stay"

@@ -3,22 +3,22 @@
 Axis letters: B rollouts, N chunks, K action of a chunk, A dimension, H W C picture.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray, ImageArray, Observation
-from robot_agent.models.classifier_judge import ClassifierJudge
+from robot_agent.learn.judging import Attended, FrameJudge
+from robot_agent.learn.rollouts import Rollouts
+from robot_agent.models.chunk_policy import ChunkPolicy
 from robot_agent.models.scaling import to_unit
-from robot_agent.models.tiny_policy import CHUNK, TinyPolicy, sample_tokens, token_log_probs
+from robot_agent.models.tiny_policy import CHUNK, sample_tokens, token_log_probs
 
 _HELD_FRAMES = 2
 """Frames in a row that the judge must call success; they end the rollout."""
@@ -35,6 +35,8 @@ class ImagineConfig:
     are one chunk at least. None knows no limit."""
     temperature: float = 1.0
     """Of sampling, and of the log-probabilities in the update."""
+    judged_frames: int = CHUNK
+    """Last frames of each chunk that a judge of frames sees; a rollout ends at a chunk's end."""
     progress_weight: float = 0.5
     """Reward of the best progress, beside 1 for success."""
 
@@ -44,6 +46,7 @@ class ImagineConfig:
         if self.safe_horizon is not None:
             require_range("safe_horizon", self.safe_horizon, 1, 1000, "steps")
         require_range("temperature", self.temperature, 0.05, 5.0)
+        require_range("judged_frames", self.judged_frames, _HELD_FRAMES, CHUNK)
         require_range("progress_weight", self.progress_weight, 0.0, 1.0)
 
     @property
@@ -75,49 +78,10 @@ class Imagination(Protocol):
         """Go on with these rollouts only."""
 
 
-@dataclass(eq=False)
-class Rollouts:
-    """A batch of imagined episodes with everything that an update needs."""
-
-    images_BNHWC: Tensor
-    """Pictures at the start of each chunk (B, N, 64, 64, 3) uint8."""
-    tokens_BNKA: Tensor
-    log_probs_BNKA: Tensor
-    """Of the tokens under the weights that drew them."""
-    mask_BN: Tensor
-    """1 for chunks that began before the rollout ended."""
-    instructions_B: Tensor
-    success_B: FloatArray
-    """1 or 0; NaN where the judge could not say, and such a rollout is not kept: unknown is no
-    failure."""
-    reward_B: FloatArray
-    progress_B: FloatArray
-    """Best progress."""
-    steps_B: NDArray[np.int64]
-    """Imagined steps until success or the horizon."""
-    group: int
-    """Rollouts of one start frame stand together in groups of this size."""
-    version: int
-    """Update count of the weights that drew them; of a batch, the oldest."""
-    clip: ImageArray
-    """Frames of the first rollout (T + 1, 64, 64, 3), for reports."""
-    kept_B: NDArray[np.bool_] | None = None
-    """Rollouts on which the members agree; None keeps all."""
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], group: int, version: int) -> "Rollouts":
-        """Return the rollouts of `tensors_of`."""
-        values: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
-        values |= {name: tensors[name].numpy() for name in (*_ARRAYS, "clip")}
-        if "kept_B" in tensors:
-            values["kept_B"] = tensors["kept_B"].numpy()
-        return cls(**values, group=group, version=version)
-
-
 def imagine(
     world: Imagination,
-    policy: TinyPolicy,
-    judge: ClassifierJudge,
+    policy: ChunkPolicy,
+    judge: FrameJudge | Attended | None,
     starts: Sequence[Start],
     config: ImagineConfig,
     *,
@@ -125,67 +89,37 @@ def imagine(
     version: int,
     generator: torch.Generator,
 ) -> Rollouts:
-    """Return `group` rollouts of each start; a judged success ends a rollout and frees its row."""
+    """Return `group` rollouts of each start; a judged success ends a rollout and frees its row.
+
+    The judge is heard at the end of each chunk, where a rollout may end.
+    Without a judge all last to the horizon, their outcome is unknown and their clips are kept.
+    """
     repeated = [start for start in starts for _ in range(group)]
     ids = np.array([start.instruction_id for start in repeated])
     frames = world.reset([start.observation for start in repeated])
     book = _Book(ids, config.num_chunks, frames)
+    attended = judge if isinstance(judge, Attended) or judge is None else Attended(judge)
     alive = np.arange(len(ids))
-    centers = policy.bin_centers().double().numpy()
     for n in range(config.num_chunks):
         tokens = book.decide(
             n, alive, frames, policy=policy, temperature=config.temperature, generator=generator
         )
-        actions = Normalization().unnormalize(centers[tokens.numpy()])
+        actions = policy.bridge_actions(tokens)
+        asked = []
         for k in range(CHUNK):
             frames = world.step(actions[:, k])
-            success, progress = judge.assess(book.first[alive], frames, ids[alive])
-            book.note(alive, n * CHUNK + k + 1, success, progress, frames)
+            book.see(alive, frames, is_judged=judge is not None)
+            if attended is not None and k >= CHUNK - config.judged_frames:
+                answer = attended.assess(book.first[alive], frames, ids[alive])
+                asked.append((n * CHUNK + k + 1, answer))
+        for step, verdict in asked:
+            book.note(alive, step, *verdict())
         staying = np.flatnonzero(book.ended[alive] == 0)
         alive, frames = alive[staying], frames[staying]
         world.keep(staying.tolist())
         if len(alive) == 0:
             break
-    return book.close(group, version, config)
-
-
-_TENSORS = ("images_BNHWC", "tokens_BNKA", "log_probs_BNKA", "mask_BN", "instructions_B")
-_ARRAYS = ("success_B", "reward_B", "progress_B", "steps_B")
-
-
-def tensors_of(rollouts: Rollouts) -> dict[str, Tensor]:
-    """Return everything of the rollouts but group and version."""
-    found = {name: getattr(rollouts, name) for name in _TENSORS}
-    found |= {name: torch.from_numpy(getattr(rollouts, name)) for name in (*_ARRAYS, "clip")}
-    if rollouts.kept_B is not None:
-        found["kept_B"] = torch.from_numpy(rollouts.kept_B)
-    return found
-
-
-def merge(parts: Sequence[Rollouts]) -> Rollouts:
-    """Return rollouts of several worlds as one batch; groups stay whole."""
-    joined: dict[str, Any] = {
-        name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS
-    } | {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-    if any(part.kept_B is not None for part in parts):
-        joined["kept_B"] = np.concatenate([_kept(part) for part in parts])
-    oldest = min(part.version for part in parts)
-    return Rollouts(**joined, group=parts[0].group, version=oldest, clip=parts[0].clip)
-
-
-def take_groups(rollouts: Rollouts, groups: Sequence[int]) -> Rollouts:
-    """Return some groups of a batch, in the order given."""
-    rows = (np.array(groups, int)[:, None] * rollouts.group + np.arange(rollouts.group)).ravel()
-    picked: dict[str, Any] = {
-        name: getattr(rollouts, name)[torch.from_numpy(rows)] for name in _TENSORS
-    } | {name: getattr(rollouts, name)[rows] for name in _ARRAYS}
-    if rollouts.kept_B is not None:
-        picked["kept_B"] = rollouts.kept_B[rows]
-    return dataclasses.replace(rollouts, **picked)
-
-
-def _kept(rollouts: Rollouts) -> NDArray[np.bool_]:
-    return np.ones(len(rollouts.reward_B), bool) if rollouts.kept_B is None else rollouts.kept_B
+    return book.close(group, version, config, is_judged=judge is not None)
 
 
 class _Book:
@@ -204,6 +138,8 @@ class _Book:
         self.last_progress = np.zeros(batch)
         self.unknown = np.zeros(batch, dtype=bool)
         self.clip = [frames[0]]
+        self.frames = [frames]
+        """All frames while no judge ends a rollout."""
 
     def decide(
         self,
@@ -211,7 +147,7 @@ class _Book:
         alive: NDArray[np.int64],
         frames: ImageArray,
         *,
-        policy: TinyPolicy,
+        policy: ChunkPolicy,
         temperature: float,
         generator: torch.Generator,
     ) -> Tensor:
@@ -225,13 +161,14 @@ class _Book:
         self.mask[rows, n] = 1.0
         return tokens
 
+    def see(self, alive: NDArray[np.int64], frames: ImageArray, *, is_judged: bool) -> None:
+        if alive[0] == 0:
+            self.clip.append(frames[0])
+        if not is_judged:
+            self.frames.append(frames)
+
     def note(
-        self,
-        alive: NDArray[np.int64],
-        step: int,
-        success: FloatArray,
-        progress: FloatArray,
-        frames: ImageArray,
+        self, alive: NDArray[np.int64], step: int, success: FloatArray, progress: FloatArray
     ) -> None:
         self.unknown[alive] |= np.isnan(success)
         progress = np.where(np.isnan(success), 0.0, progress)  # unknown; else NaN is a fault
@@ -242,12 +179,12 @@ class _Book:
         smooth = 0.5 * (progress + self.last_progress[alive]) if step > 1 else progress
         self.best[alive] = np.maximum(self.best[alive], smooth)
         self.last_progress[alive] = progress
-        if len(alive) and alive[0] == 0:
-            self.clip.append(frames[0])
 
-    def close(self, group: int, version: int, config: ImagineConfig) -> Rollouts:
+    def close(
+        self, group: int, version: int, config: ImagineConfig, *, is_judged: bool
+    ) -> Rollouts:
         success = (self.ended > 0).astype(np.float64)
-        known = (self.ended > 0) | ~self.unknown
+        known = ((self.ended > 0) | ~self.unknown) & is_judged
         return Rollouts(
             images_BNHWC=self.images,
             tokens_BNKA=self.tokens,
@@ -262,4 +199,5 @@ class _Book:
             version=version,
             clip=np.stack(self.clip),
             kept_B=None if known.all() else known,
+            clips_BTHWC=None if is_judged else np.stack(self.frames, axis=1),
         )

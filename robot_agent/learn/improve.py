@@ -19,6 +19,7 @@ from robot_agent.learn.corrections import CorrectionConfig, is_corrected, withou
 from robot_agent.learn.data import Episodes, episodes_from_store
 from robot_agent.learn.imagine import ImagineConfig
 from robot_agent.learn.journal import RoundRecord, RunFolder
+from robot_agent.learn.judging import ClipReward
 from robot_agent.learn.practice import PracticeConfig
 from robot_agent.learn.reality import replay
 from robot_agent.learn.scene_world import SceneWorldConfig, finetune_members
@@ -46,6 +47,9 @@ class ImproveConfig:
     real_threshold: float = 0.25
     """Probability from which the held-out judge calls a real episode a success; calibrated on
     trials at home and play in broad scenes, measured in others: see doc/judges.md."""
+    reward: str = ""
+    """YAML file of the vision-language judge that is the reward of practice, its audit beside it;
+    empty: the shipped classifiers. What imagination promises is always theirs."""
     starts_at_failures: bool = False
     """Begin imagined episodes half-way through failed ones too."""
     gap_limit: float = 0.3
@@ -117,6 +121,8 @@ class Slow:
     budget: Budget
     captured: Sequence[StartFrame] = ()
     """Views of the scene that an operator captured; practice starts there too."""
+    reward: ClipReward | None = None
+    """Judge of clips that is the reward of practice; None: the team's judges of frames."""
 
 
 def improve(slow: Slow, order: Order, config: ImproveConfig) -> list[RoundRecord]:

@@ -49,6 +49,8 @@ class JudgeBatch:
     first_BCHW: Tensor
     image_BCHW: Tensor
     opening_B: Tensor
+    success_BK: Tensor | None = None
+    """Known outcomes; None where they follow from the opening."""
 
 
 def draw_pairs(episodes: Episodes, batch: int, rng: np.random.Generator) -> JudgeBatch:
@@ -59,11 +61,12 @@ def draw_pairs(episodes: Episodes, batch: int, rng: np.random.Generator) -> Judg
     chosen = rng.integers(0, len(episodes), batch)
     later = (rng.random(batch) * (episodes.lengths_N.numpy()[chosen] + 1)).astype(int)
     first = np.where(rng.random(batch) < 0.7, 0, (later * rng.random(batch)).astype(int))
-    rows = torch.from_numpy(chosen)
+    rows, successes = torch.from_numpy(chosen), episodes.successes_NTK
     return JudgeBatch(
         first_BCHW=to_unit(episodes.images_NTHWC[rows, torch.from_numpy(first)]),
         image_BCHW=to_unit(episodes.images_NTHWC[rows, torch.from_numpy(later)]),
         opening_B=openings[rows, torch.from_numpy(later)],
+        success_BK=None if successes is None else successes[rows, torch.from_numpy(later)],
     )
 
 
@@ -76,7 +79,10 @@ def train_judge(
     report: Report | None = None,
     log: Path | None = None,
 ) -> Metrics:
-    """Train in place; instruction 0 is `open`, 1 is `close`, as in `sim.tasks.TABLE`."""
+    """Train in place on the episodes' successes, or without them on their openings.
+
+    Then instruction 0 is `open`, 1 is `close`, as in `sim.tasks.TABLE`.
+    """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     judge.train()
@@ -86,8 +92,7 @@ def train_judge(
         first, image = augmented(pairs, config, generator)
         with mixed_precision():
             success, opening = judge(first, image)
-        target = outcomes(pairs.opening_B, config)
-        loss = F.binary_cross_entropy_with_logits(success.float(), target)
+        loss = success_loss(success.float(), pairs, config)
         loss = loss + 4.0 * F.smooth_l1_loss(opening.float(), pairs.opening_B, beta=0.1)
         return loss, {"loss": float(loss.detach())}
 
@@ -112,6 +117,14 @@ def augmented(
         padded = [F.pad(p, [margin] * 4, mode="replicate") for p in (first, image)]
         first, image = (p[..., y : y + side, x : x + side] for p in padded)
     return first, image
+
+
+def success_loss(logits_BK: Tensor, pairs: JudgeBatch, config: JudgeTrainingConfig) -> Tensor:
+    """Return the cross-entropy of success, mean over the outcomes that are known."""
+    if pairs.success_BK is None:
+        return F.binary_cross_entropy_with_logits(logits_BK, outcomes(pairs.opening_B, config))
+    known = ~pairs.success_BK.isnan()
+    return F.binary_cross_entropy_with_logits(logits_BK[known], pairs.success_BK[known])
 
 
 def outcomes(opening_B: Tensor, config: JudgeTrainingConfig) -> Tensor:

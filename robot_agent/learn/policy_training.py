@@ -3,7 +3,9 @@
 Axis letters: B batch, K action of the chunk, A dimension, V bin, C H W picture.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +48,25 @@ def train_policy(
 ) -> Metrics:
     """Train in place by cross-entropy against softened tokens of the demonstrators' actions."""
     rng = np.random.default_rng(seed)
+    draw = partial(draw_chunks, demonstrations, config.batch, rng)
+    return fit_policy(policy, draw, config, seed, report=report, log=log)
+
+
+def fit_policy(
+    policy: TinyPolicy,
+    draw: Callable[[], tuple[Tensor, Tensor, Tensor]],
+    config: PolicyTrainingConfig,
+    seed: int,
+    *,
+    report: Report | None = None,
+    log: Path | None = None,
+) -> Metrics:
+    """Train in place on batches of `draw`: pictures, instruction ids and scaled chunks."""
     generator = torch.Generator().manual_seed(seed)
     policy.train()
 
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
-        images, tasks, chunks = draw_chunks(demonstrations, config.batch, rng)
+        images, tasks, chunks = draw()
         images = recolor(images, config.color, generator)
         with mixed_precision():
             logits = policy(images, tasks).float()

@@ -1,6 +1,5 @@
 """A burst of practice: imagine, judge, update, until the iterations or the time are used up."""
 
-import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,22 +15,15 @@ from robot_agent.core.errors import ConfigError
 from robot_agent.learn.anchor import Anchor
 from robot_agent.learn.budget import OutOfBudgetError
 from robot_agent.learn.checkpoint import BurstState, fingerprint
-from robot_agent.learn.doubt import disagreement
 from robot_agent.learn.groups import WaitingGroups
 from robot_agent.learn.grpo import GrpoConfig, TinyPolicyLearner, batch_metrics
 from robot_agent.learn.held_out import HeldOutCheck
-from robot_agent.learn.imagine import (
-    Imagination,
-    ImagineConfig,
-    Rollouts,
-    Start,
-    imagine,
-    merge,
-)
+from robot_agent.learn.imagine import Imagination, ImagineConfig, Start, imagine
+from robot_agent.learn.judging import ClipReward, FrameJudge
+from robot_agent.learn.rolling import Rolling
+from robot_agent.learn.rollouts import Rollouts, merge
 from robot_agent.learn.starts import draw_starts, shares_of
-from robot_agent.learn.stoppable import Stoppable
-from robot_agent.models.classifier_judge import ClassifierJudge
-from robot_agent.models.tiny_policy import TinyPolicy
+from robot_agent.models.chunk_policy import ChunkPolicy
 
 OnIteration = Callable[[int, int, dict[str, float]], None]
 
@@ -56,6 +48,9 @@ class PracticeConfig:
     """Iterations between looks at the held-out judge and member; 0 never looks."""
     max_drop: float = 0.15
     """Fall of held-out success, while success in practice rises, that ends the burst."""
+    overlap: bool = False
+    """Update on the groups of earlier iterations while the next ones are imagined by the weights
+    before: no core waits for the trainer, and rollouts are one update older."""
     save_every: int = 5
     """Iterations between checkpoints."""
     imagine: ImagineConfig = field(default_factory=ImagineConfig)
@@ -72,6 +67,7 @@ class PracticeConfig:
         require_range("check_every", self.check_every, 0, 10_000)
         require_range("max_drop", self.max_drop, 0.01, 1.0)
         require_range("save_every", self.save_every, 1, 10_000)
+        require_range("max_staleness", self.grpo.max_staleness, int(self.overlap), 100)
 
 
 @dataclass(eq=False)
@@ -82,7 +78,7 @@ class Safeguards:
     """What the policy is held to, where a divergence has a weight."""
     held_out_world: Imagination | None = None
     """Member that practice never sees."""
-    held_out_judge: ClassifierJudge | None = None
+    held_out_judge: FrameJudge | None = None
     """Judge that is never a reward."""
     checkpoint: Path | None = None
     """File that lets a burst that was killed go on to the same curve."""
@@ -101,9 +97,9 @@ class PracticeResult:
 
 
 def practise(
-    policy: TinyPolicy,
+    policy: ChunkPolicy,
     worlds: Sequence[Imagination],
-    judge: ClassifierJudge,
+    judge: FrameJudge | ClipReward,
     starts: Sequence[Start],
     config: PracticeConfig,
     *,
@@ -125,9 +121,9 @@ class Burst:
 
     def __init__(
         self,
-        policy: TinyPolicy,
+        policy: ChunkPolicy,
         worlds: Sequence[Imagination],
-        judge: ClassifierJudge,
+        judge: FrameJudge | ClipReward,
         starts: Sequence[Start],
         config: PracticeConfig,
         *,
@@ -140,7 +136,7 @@ class Burst:
             ConfigError: A check is asked for and what it needs is missing.
         """
         self._guards = safeguards or Safeguards()
-        _require_parts(config, self._guards, len(worlds))
+        _require_parts(config, self._guards, len(worlds), judge)
         self._policy, self._worlds, self._judge = policy, worlds, judge
         self._starts, self._config, self._seed = starts, config, seed
         self._learner = TinyPolicyLearner(
@@ -177,15 +173,19 @@ class Burst:
         state, stop, path = self._state, threading.Event(), self._guards.checkpoint
         if path is not None:
             state.load(path)
-        reason = ""
-        with ThreadPoolExecutor(len(self._worlds)) as pool:
+        reason, config = "", self._config
+        acting = self._policy.twin() if config.overlap else self._policy
+        rolling = Rolling(acting, self._worlds, self._judge, config.imagine, group=config.group)
+        with ThreadPoolExecutor(len(self._worlds)) as pool, rolling:
             try:
-                while state.iteration < self._config.iterations and not (reason or is_over()):
-                    self._iterate(pool, lambda: stop.is_set() or is_over())
+                while state.iteration < config.iterations and not (reason or is_over()):
+                    self._iterate(pool, rolling, lambda: stop.is_set() or is_over())
+                    if config.overlap:
+                        acting.restore(self._policy.trained())
                     if on_iteration is not None:
-                        on_iteration(state.iteration, self._config.iterations, state.curve[-1])
-                    reason = self._look()
-                    if path is not None and state.iteration % self._config.save_every == 0:
+                        on_iteration(state.iteration, config.iterations, state.curve[-1])
+                    reason = self._look() or self._spent()
+                    if path is not None and state.iteration % config.save_every == 0:
                         state.save(path)
             except OutOfBudgetError as error:
                 reason = str(error)
@@ -193,50 +193,41 @@ class Burst:
                 stop.set()
         return PracticeResult(state.curve, state.clip, reason)
 
-    def _iterate(self, pool: ThreadPoolExecutor, is_over: Callable[[], bool]) -> None:
+    def _iterate(
+        self, pool: ThreadPoolExecutor, rolling: Rolling, is_over: Callable[[], bool]
+    ) -> None:
         state, config = self._state, self._config
         shares = shares_of(config.starts, len(self._worlds), state.iteration)
         drawn = [draw_starts(self._starts, share, state.rng) for share in shares]
+        version = self._learner.version
 
         def roll_out(index: int) -> Rollouts:
-            return self._imagine(index, drawn[index], is_over)
+            generator, starts = state.generators[1 + index], drawn[index]
+            found = rolling.roll_out(index, starts, version, generator, is_over=is_over)
+            if config.max_disagreement < 1.0:
+                limit = config.max_disagreement
+                rolling.drop_doubted(index, starts, found, limit, is_over=is_over)
+            return found
 
-        found = list(pool.map(roll_out, np.flatnonzero(shares).tolist()))
-        fresh = merge(found)
+        rolled = [pool.submit(roll_out, int(index)) for index in np.flatnonzero(shares)]
+        updated = self._update(version, is_over) if config.overlap else {}
+        fresh = merge([future.result() for future in rolled])
         state.waiting.add(fresh)
-        batch = state.waiting.take(self._learner.version)
-        metrics = batch_metrics(fresh)
-        if batch is None:
-            metrics["useful_chunks"] = 0.0
-        else:
-            updated = self._learner.update(batch, state.generators[0], is_over)
-            metrics = {**updated, **metrics}
-        state.curve.append({**metrics, "dropped": float(state.waiting.dropped)})
+        if not config.overlap:
+            updated = self._update(version, is_over)
+        dropped = {"dropped": float(state.waiting.dropped)}
+        state.curve.append({**updated, **batch_metrics(fresh), **dropped})
         state.clip = fresh.clip
         state.iteration += 1
 
-    def _imagine(
-        self, index: int, starts: Sequence[Start], is_over: Callable[[], bool]
-    ) -> Rollouts:
-        config = self._config
-        world = Stoppable(self._worlds[index], is_over)
-        rollouts = imagine(
-            world,
-            self._policy,
-            self._judge,
-            starts,
-            config.imagine,
-            group=config.group,
-            version=self._learner.version,
-            generator=self._state.generators[1 + index],
-        )
-        if config.max_disagreement < 1.0:
-            other = self._worlds[(index + 1) % len(self._worlds)]
-            doubt = disagreement(
-                Stoppable(copy.copy(other), is_over), self._policy, self._judge, starts, rollouts
-            )
-            rollouts.kept_B = (doubt <= config.max_disagreement) & ~np.isnan(rollouts.success_B)
-        return rollouts
+    def _update(self, version: int, is_over: Callable[[], bool]) -> dict[str, float]:
+        batch = self._state.waiting.take(version)
+        if batch is None:
+            return {"useful_chunks": 0.0}
+        return self._learner.update(batch, self._state.generators[0], is_over)
+
+    def _spent(self) -> str:
+        return self._judge.spent if isinstance(self._judge, ClipReward) else ""
 
     def _look(self) -> str:
         """Ask the held-out judge and member now and then; return why to stop, or nothing."""
@@ -258,7 +249,9 @@ class Burst:
         return self._check.stops(float(np.mean(recent)), held_out, self._policy)
 
 
-def _require_parts(config: PracticeConfig, guards: Safeguards, num_worlds: int) -> None:
+def _require_parts(
+    config: PracticeConfig, guards: Safeguards, num_worlds: int, judge: FrameJudge | ClipReward
+) -> None:
     is_held_out = guards.held_out_world is not None and guards.held_out_judge is not None
     if config.check_every and not is_held_out:
         raise ConfigError(
@@ -270,12 +263,17 @@ def _require_parts(config: PracticeConfig, guards: Safeguards, num_worlds: int) 
             f"max_disagreement={config.max_disagreement} needs 2 members, there are "
             f"{num_worlds}. Finetune more, or set it to 1."
         )
+    if config.max_disagreement < 1.0 and isinstance(judge, ClipReward):
+        raise ConfigError(
+            f"max_disagreement={config.max_disagreement} needs a judge of frames, the reward "
+            f"judges clips. Set it to 1, or choose a classifier."
+        )
 
 
 def imagined_success(
-    policy: TinyPolicy,
+    policy: ChunkPolicy,
     world: Imagination,
-    judge: ClassifierJudge,
+    judge: FrameJudge,
     starts: Sequence[Start],
     config: ImagineConfig,
     *,

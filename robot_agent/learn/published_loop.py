@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_agent.core.bridge_action import Normalization
-from robot_agent.core.clock import Stopwatch
+from robot_agent.core.clock import ProcessStopwatch, Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.types import FloatArray, ImageArray
 from robot_agent.learn.grpo import GrpoConfig, clipped_loss, group_advantages
@@ -79,19 +78,20 @@ class PublishedLoop:
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         self._optimizer = torch.optim.AdamW(policy.parameters(), lr=config.grpo.learning_rate)
-        self.times, self.seconds = StageTimes(), 0.0
+        self.times, self.seconds, self.processor_seconds = StageTimes(), 0.0, 0.0
         self.rollouts = self.updates = self.samples = self.useful = 0
 
     def run(self, seconds: float) -> None:
         """Make updates until the time is over; a batch that is not full by then is lost, too."""
         kept: list[_Group] = []
         while self.seconds < seconds:
-            watch = Stopwatch()
+            watch, processor = Stopwatch(), ProcessStopwatch()
             kept += self._generate()
             batch = kept[: self._config.prompts]
             if is_full := len(batch) == self._config.prompts:
                 self._update(batch)
             self.seconds += watch.seconds()
+            self.processor_seconds += processor.seconds()
             if is_full:
                 self._count(batch)
                 kept = []
@@ -116,7 +116,6 @@ class PublishedLoop:
             frames = self._world.reset([start.observation] * size)
         ids, seen = torch.full((size,), start.instruction_id), [frames]
         images, tokens, log_probs = [], [], []
-        centers = self._policy.bin_centers().double().numpy()
         for _ in range(config.chunks):
             with self.times.of("policy"):
                 logits = self._policy(to_unit(frames), ids)
@@ -124,7 +123,7 @@ class PublishedLoop:
             images.append(torch.from_numpy(frames))
             tokens.append(drawn)
             log_probs.append(token_log_probs(logits, drawn, config.temperature))
-            actions = Normalization().unnormalize(centers[drawn.numpy()])
+            actions = self._policy.bridge_actions(drawn)
             for k in range(CHUNK):
                 with self.times.of("world"):
                     frames = self._world.step(actions[:, k])

@@ -5,14 +5,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from robot_agent.core.clock import Stopwatch
+from robot_agent.core.clock import Stopwatch, ThreadStopwatch
 
 
 class StageTimes:
     """Seconds and calls by stage; any thread may add to it."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, watch: type[Stopwatch | ThreadStopwatch] = Stopwatch) -> None:
+        """Begin with nothing; count by the clock, or by the processor where stages overlap."""
+        self._watch = watch
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
@@ -20,7 +21,7 @@ class StageTimes:
     @contextmanager
     def of(self, stage: str, calls: int = 1) -> Iterator[None]:
         """Count the block's seconds for a stage."""
-        watch = Stopwatch()
+        watch = self._watch()
         try:
             yield
         finally:
@@ -29,7 +30,7 @@ class StageTimes:
                 self.seconds[stage] += spent_s
                 self.calls[stage] += calls
 
-    def finish(self, total_s: float, rest: str = "policy, update, waiting") -> None:
+    def finish(self, total_s: float, rest: str = "policy, update") -> None:
         """Call what is left of `total_s` the rest."""
         self.seconds[rest] += max(0.0, total_s - sum(self.seconds.values()))
 

@@ -145,7 +145,7 @@ def _practise(
     burst = Burst(
         slow.team.policy,
         evidence.worlds,
-        evidence.judge,
+        slow.reward or evidence.judge,
         starts,
         dataclasses.replace(config.practice, imagine=evidence.within_horizon(config)),
         seed=config.seed + 100 * record.index,

@@ -15,8 +15,9 @@ from robot_agent.models.scaling import to_unit
 from robot_agent.models.tiny_judge import TinyJudge
 from robot_agent.models.tiny_vla import instruction_id
 
-OPEN_INSTRUCTION = "open the drawer"
-"""The instruction whose progress is the opening; the other's is its complement."""
+RISING = ("open the drawer", "put the eggplant in the yellow basket")
+"""Instructions whose progress is the share that members regress, which for the drawer is its
+opening and for the eggplant how far it is from sink to basket; others' is what is left of it."""
 
 READING = "last frame, success and progress"
 """How a clip is read; part of a judge's name: read otherwise, the same weights judge otherwise."""
@@ -46,14 +47,14 @@ class ClassifierJudge:
         a, b = to_unit(first), to_unit(images)
         rows = torch.arange(len(b))
         ids = torch.from_numpy(instruction_ids)
-        opens = torch.tensor([name == OPEN_INSTRUCTION for name in self.instructions])[ids]
+        rises = torch.tensor([name in RISING for name in self.instructions])[ids]
         successes, progresses = [], []
         for member in self._members:
             with mixed_precision():
-                logits, opening = member(a, b)
+                logits, share = member(a, b)
             successes.append(logits.float()[rows, ids].sigmoid())
-            opening = opening.float().clamp(0, 1)
-            progresses.append(torch.where(opens, opening, 1.0 - opening))
+            share = share.float().clamp(0, 1)
+            progresses.append(torch.where(rises, share, 1.0 - share))
         success = torch.stack(successes).amin(dim=0).double().numpy()
         progress = torch.stack(progresses).amin(dim=0).double().numpy()
         return success, progress

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from robot_agent.core.config import require_range
 from robot_agent.models.blocks import ResidualBlock, with_coordinates
+from robot_agent.models.chunk_policy import ChunkPolicy
 
 CHUNK = 5
 """Actions of one inference, executed open loop (World-Gymnast, OpenVLA-OFT)."""
@@ -34,7 +35,7 @@ class TinyPolicyConfig:
         require_range("bins", self.bins, 2, 256)
 
 
-class TinyPolicy(nn.Module):
+class TinyPolicy(ChunkPolicy):
     """Logits of action tokens for pictures (B, 3, 64, 64) in [0, 1] and instruction ids (B,)."""
 
     def __init__(self, config: TinyPolicyConfig | None = None) -> None:
@@ -67,6 +68,11 @@ class TinyPolicy(nn.Module):
         h = self.trunk(torch.cat([F.silu(h), d], dim=1))
         logits: Tensor = self.tokens(h).view(-1, CHUNK, 7, self.config.bins)
         return logits
+
+    @property
+    def num_instructions(self) -> int:
+        """Number of instruction ids."""
+        return self.config.num_instructions
 
     def bin_centers(self) -> Tensor:
         """Return the centres (bins,) of the bins in [-1, 1]."""

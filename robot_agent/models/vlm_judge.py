@@ -7,7 +7,6 @@ import math
 import threading
 from collections import Counter
 from collections.abc import MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from robot_agent.core.clock import SystemClock
 from robot_agent.core.config import require_range
+from robot_agent.core.daemon_pool import DaemonPool
 from robot_agent.core.errors import InputError, JudgeUnavailableError
 from robot_agent.core.protocols import Clock
 from robot_agent.core.types import FloatArray, ImageArray
@@ -120,6 +120,8 @@ class VlmJudge:
         self._partial = {p.instruction.lower(): p.reached for p in config.partial}
         self._lock, self._began_ns = threading.Lock(), -1
         self.usage = Usage()
+        self.spent = ""
+        """Which budget is used up, in words; all verdicts are unknown from then on."""
 
     @property
     def name(self) -> str:
@@ -142,8 +144,9 @@ class VlmJudge:
             for clip, words in zip(frames_BTHWC, instructions, strict=True)
         ]
         flat = [question for questions in asked for question in questions]
-        with ThreadPoolExecutor(min(self._config.parallel, max(1, len(flat)))) as pool:
-            votes = iter(list(pool.map(self._vote, flat)))
+        with DaemonPool(min(self._config.parallel, max(1, len(flat))), "vlm") as pool:
+            open_votes = [pool.submit(self._vote, question) for question in flat]
+            votes = iter([vote.result() for vote in open_votes])
         agreed = self._config.agreement
         return np.array([verdict_of([next(votes) for _ in qs], agreed) for qs in asked])
 
@@ -210,11 +213,11 @@ class VlmJudge:
                 ("minutes", minutes, config.max_minutes),
             ):
                 if used >= limit:
-                    raise JudgeUnavailableError(
+                    self.spent = (
                         f"judge: {used:g} {what} are used, limit {limit:g}. Raise max_{what}, or "
-                        f"judge fewer clips.",
-                        is_passing=False,
+                        f"judge fewer clips."
                     )
+                    raise JudgeUnavailableError(self.spent, is_passing=False)
             usage.calls += 1
 
     def _wait(self, attempt: int, wished_s: float | None) -> None:

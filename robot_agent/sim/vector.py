@@ -20,7 +20,9 @@ from robot_agent.sim.scenes import Scene
 _ANSWER_S = 120.0
 """Longest wait for a step; the first picture of a scene takes a second on a busy machine."""
 _END_S = 5.0
-_NUMBERS: Mapping[str, int] = {"actions": 7, "states": 7, "sent": 7, "successes": 1}
+_NUMBERS: Mapping[str, int] = {
+    "actions": 7, "states": 7, "sent": 7, "successes": 1, "progress": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,8 @@ class Moment:
     """Bridge actions that the guards sent (N, 7); zeros after a reset."""
     successes: FloatArray
     """1 where the robot's task is done by the simulator's state, else 0 (N,)."""
+    progress: FloatArray
+    """How far the task is by the simulator's state, 0 to 1 (N,)."""
 
 
 class VectorSim:
@@ -81,8 +85,10 @@ class VectorSim:
                 )
         return self._all(("reset", list(scenes), list(tasks), list(seeds)))
 
-    def step(self, actions: FloatArray) -> Moment:
+    def step(self, actions: FloatArray, rows: Sequence[int] | None = None) -> Moment:
         """Run one 5 Hz Bridge action (N, 7) of each robot through its own guard.
+
+        Robots that are not in `rows` stay as they are, and their actions are not looked at.
 
         Raises:
             InputError: The shape is another.
@@ -93,7 +99,8 @@ class VectorSim:
                 f"actions have shape {np.shape(actions)}, must be ({self.num}, 7). Stack one each."
             )
         self._arrays["actions"][:] = actions
-        return self._all(("step",))
+        moving = range(self.num) if rows is None else rows
+        return self._all(("step", frozenset(map(int, moving))))
 
     def close(self) -> None:
         """End the processes."""
@@ -141,6 +148,7 @@ class VectorSim:
             states=arrays["states"].copy(),
             sent=arrays["sent"].copy(),
             successes=arrays["successes"][:, 0].copy(),
+            progress=arrays["progress"][:, 0].copy(),
         )
 
 
@@ -192,9 +200,11 @@ class _Robots:
                 if order[0] == "reset":
                     self._reset(index, *(values[index] for values in order[1:]))
                     self._arrays["sent"][index] = 0.0
-                else:
+                elif index in order[1]:
                     action = self._arrays["actions"][index].copy()
                     self._arrays["sent"][index] = self._robots[index].execute(action)
+                else:
+                    continue
                 self._show(index)
         except RobotAgentError as error:
             return str(error)
@@ -209,7 +219,12 @@ class _Robots:
         self._robots[index].reset(seed, task, scene)
 
     def _show(self, index: int) -> None:
+        from robot_agent.sim.progress import progress
+        from robot_agent.sim.tasks import find_task
+
         robot = self._robots[index]
         self._arrays["images"][index] = robot.world.render(self._size_px, self._size_px)
         self._arrays["states"][index] = robot.state()
         self._arrays["successes"][index] = robot.world.success(self._tasks[index])
+        task = find_task(robot.world.scene.cell, self._tasks[index])
+        self._arrays["progress"][index] = progress(task, robot.world.truth)

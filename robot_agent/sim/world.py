@@ -53,6 +53,13 @@ MODEL_SIZE_PX = 64
 """Edge of the square pictures that the tiny models see."""
 
 
+def halved(pictures: ImageArray) -> ImageArray:
+    """Return pictures (..., 2 H, 2 W, 3) averaged to (..., H, W, 3)."""
+    large = pictures.astype(np.uint16)
+    rows = large[..., 0::2, :, :] + large[..., 1::2, :, :]
+    return ((rows[..., 0::2, :] + rows[..., 1::2, :] + 2) // 4).astype(np.uint8)
+
+
 class SimWorld:
     """One simulated arm in one cell. Not thread-safe; rendering keeps its own GL context.
 
@@ -243,9 +250,7 @@ class SimWorld:
         Rendered at twice the size and averaged, which agrees with averaging down a 640x480
         picture to within a few grey levels and costs a tenth.
         """
-        large = self.render(2 * size, 2 * size).astype(np.uint16)
-        rows = large[0::2] + large[1::2]
-        return ((rows[:, 0::2] + rows[:, 1::2] + 2) // 4).astype(np.uint8)
+        return halved(self.render(2 * size, 2 * size))
 
     def _make_renderer(self, width: int, height: int) -> Any:
         try:

@@ -1,8 +1,7 @@
 """What ten corrected episodes are worth: adaptations with and without them."""
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from robot_agent.core.errors import ConfigError
 from robot_agent.evaluate.comparison import compare
 from robot_agent.evaluate.outcomes import Comparison
 from robot_agent.evaluate.sim_source import SimSource
-from robot_agent.evaluate.statistics import count_pairs, paired_difference, wilson_interval
 from robot_agent.evaluate.suites import suite_named
 from robot_agent.evaluate.trial_workers import SimRunner
 from robot_agent.learn.corrections import CorrectionConfig
@@ -35,12 +33,18 @@ from robot_agent.release.weights import ReleaseWeights
 from robot_agent.sim.household import scene_named
 from robot_agent.sim.operator import OperatorConfig, ScriptedOperator
 from robot_agent.sim.tasks import TABLE
-from robot_agent.store.durable import replace_file
 from robot_agent.store.episode_store import EpisodeStore
+from robot_agent.studies.resumable import (
+    Key,
+    Outcomes,
+    Say,
+    Tell,
+    difference_of,
+    once,
+    outcomes_of,
+    rate_of,
+)
 
-Say = Callable[[int, str], None]
-"""Called with the adaptations that are finished and a few words."""
-_Tell = Callable[[str], None]
 WITHOUT, BEFORE = "without", "before"
 ARMS: Mapping[str, CorrectionConfig] = {
     WITHOUT: CorrectionConfig(),
@@ -107,16 +111,16 @@ def run_corrections(out: Path, config: CorrectionStudyConfig, say: Say) -> dict[
     `out`. Every arm of a seed meets the same start states; evaluation uses others.
     """
     runs: list[dict[str, Any]] = []
-    outcomes: dict[str, dict[tuple[Any, ...], bool]] = {}
+    outcomes: dict[str, dict[Key, bool]] = {}
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         policies = {BEFORE: _shipped(out)}
         for arm in config.arms:
             run = _Arm(out, arm, seed, config, partial(say, len(runs))).run()
             runs.append(run)
             policies[arm] = Path(run["weights"])
-        for record in _evaluate(out, policies, config, partial(say, len(runs))).records:
-            key = (seed, record.scene, record.instruction, record.seed)
-            outcomes.setdefault(record.policy, {})[key] = record.success
+        compared = _evaluate(out, policies, config, partial(say, len(runs)))
+        for arm, found in outcomes_of(compared, seed).items():
+            outcomes.setdefault(arm, {}).update(found)
         say(len(runs), f"seed {seed}: {_line(summary(outcomes, config.scene))}")
     return {"config": to_plain(config), "runs": runs, **summary(outcomes, config.scene)}
 
@@ -130,7 +134,7 @@ class _Arm:
     """One adaptation in a folder of its own."""
 
     def __init__(
-        self, out: Path, arm: str, seed: int, config: CorrectionStudyConfig, say: _Tell
+        self, out: Path, arm: str, seed: int, config: CorrectionStudyConfig, say: Tell
     ) -> None:
         self._arm, self._seed, self._config, self._say = arm, seed, config, say
         self._folder = out / f"{config.scene}-{seed}" / arm.replace(" ", "_")
@@ -138,13 +142,7 @@ class _Arm:
 
     def run(self) -> dict[str, Any]:
         """Return how it went, from its folder when it is finished."""
-        done = self._folder / "arm.json"
-        if done.exists():
-            finished: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-            return finished
-        found = self._adapt()
-        replace_file(done, json.dumps(found, indent=1).encode())
-        return found
+        return once(self._folder / "arm.json", self._adapt)
 
     def _adapt(self) -> dict[str, Any]:
         config, releases = self._config, self._folder / "releases"
@@ -194,7 +192,7 @@ class _Arm:
 
 
 def _evaluate(
-    out: Path, policies: Mapping[str, Path], config: CorrectionStudyConfig, say: _Tell
+    out: Path, policies: Mapping[str, Path], config: CorrectionStudyConfig, say: Tell
 ) -> Comparison:
     return compare(
         policies,
@@ -205,7 +203,7 @@ def _evaluate(
     )
 
 
-def summary(outcomes: Mapping[str, Mapping[tuple[Any, ...], bool]], scene: str) -> dict[str, Any]:
+def summary(outcomes: Outcomes, scene: str) -> dict[str, Any]:
     """Return success per arm and the differences to `without`, in the scene and at home.
 
     Args:
@@ -215,31 +213,14 @@ def summary(outcomes: Mapping[str, Mapping[tuple[Any, ...], bool]], scene: str) 
     arms, pairs = {}, {}
     for arm, found in outcomes.items():
         for place, chosen in _places(found, scene).items():
-            successes, trials = sum(found[key] for key in chosen), len(chosen)
-            arms[f"{arm}, {place}"] = {
-                "successes": successes,
-                "trials": trials,
-                "interval": wilson_interval(successes, trials),
-                "by_seed": [
-                    sum(found[k] for k in chosen if k[0] == seed)
-                    for seed in sorted({k[0] for k in chosen})
-                ],
-            }
-            base = outcomes.get(WITHOUT, {})
-            shared = [key for key in chosen if key in base]
-            if arm != WITHOUT and shared:
-                found_pair = paired_difference(
-                    count_pairs((found[key], base[key]) for key in shared)
-                )
-                pairs[f"{arm} less {WITHOUT}, {place}"] = {
-                    "points": 100.0 * found_pair.difference,
-                    "interval": [100.0 * end for end in found_pair.interval],
-                    "p": found_pair.p,
-                }
+            arms[f"{arm}, {place}"] = rate_of(found, chosen)
+            pair = difference_of(found, outcomes.get(WITHOUT, {}), chosen)
+            if arm != WITHOUT and pair is not None:
+                pairs[f"{arm} less {WITHOUT}, {place}"] = pair
     return {"arms": arms, "pairs": pairs}
 
 
-def _places(found: Mapping[tuple[Any, ...], bool], scene: str) -> dict[str, list[tuple[Any, ...]]]:
+def _places(found: Mapping[Key, bool], scene: str) -> dict[str, list[Key]]:
     here = [key for key in found if key[1] == scene]
     places = {scene: here, "home": [key for key in found if key[1] != scene]}
     for task in sorted({key[2] for key in here}):

@@ -18,14 +18,14 @@ ENDS = {1: 3, 2: 9, 5: 14}
 """Rollout: frame from which the judge calls success."""
 
 
-def rolled(ends=ENDS, policy=None, starts=3, group=2):
-    world, judge = CountingWorld(), KnowingJudge(ends)
+def rolled(ends=ENDS, policy=None, starts=3, group=2, judge=None, **settings):
+    world, judge = CountingWorld(), judge or KnowingJudge(ends)
     rollouts = imagine(
         world,
         policy or CountingPolicy(),
         judge,
         [Start(o, i % 2) for i, o in enumerate(observations(starts))],
-        ImagineConfig(chunks=CHUNKS),
+        ImagineConfig(chunks=CHUNKS, **settings),
         group=group,
         version=4,
         generator=torch.Generator().manual_seed(0),
@@ -52,6 +52,14 @@ def test_a_policy_that_is_one_step_late_is_caught():
 def test_a_rollout_ends_at_the_second_frame_in_a_row_of_success():
     _, rollouts = rolled()
     assert rollouts.steps_B.tolist() == [15, 4, 10, 15, 15, 15]
+    assert rollouts.success_B.tolist() == [0, 1, 1, 0, 0, 1]
+
+
+def test_the_judge_may_be_shown_the_last_frames_of_each_chunk_only():
+    judge = KnowingJudge(ENDS)
+    _, rollouts = rolled(judge=judge, judged_frames=2)
+    assert {int(count) for _, counts in judge.seen for count in counts} == {4, 5, 9, 10, 14, 15}
+    assert rollouts.steps_B.tolist() == [15, 5, 10, 15, 15, 15]
     assert rollouts.success_B.tolist() == [0, 1, 1, 0, 0, 1]
 
 

@@ -10,6 +10,7 @@ import torch
 from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.errors import InputError
 from robot_agent.core.types import Observation, require_array
+from robot_agent.models.chunk_policy import ChunkPolicy
 from robot_agent.models.tiny_policy import CHUNK
 
 _JOINTS = np.array([0.0, -0.6, 0.4, 0.0, 1.7, 0.0])
@@ -79,7 +80,7 @@ def counting_action(count: int) -> np.ndarray:
     return action
 
 
-class CountingPolicy(torch.nn.Module):
+class CountingPolicy(ChunkPolicy):
     """Reads the step from the picture and gives each action of its chunk the step it belongs to.
 
     Token k of dimension 0 is the bin whose action is (count + k) / 100.
@@ -112,12 +113,14 @@ class KnowingJudge:
     def __init__(self, succeeds_at: dict[int, int]) -> None:
         self._at = succeeds_at
         self.seen: list[tuple[np.ndarray, np.ndarray]] = []
+        """Rollouts and steps of each look."""
 
     def assess(
         self, first: np.ndarray, images: np.ndarray, instruction_ids: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         assert len(first) == len(images) == len(instruction_ids)
         rows, counts = images[:, 0, 0, 0], images[:, 0, 0, 1]
+        self.seen.append((rows, counts))
         assert (first[:, 0, 0, 0] == rows).all(), "first frame of another rollout"
         assert (first[:, 0, 0, 1] == 0).all(), "the first frame is not the first"
         done = [

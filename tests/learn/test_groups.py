@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from robot_agent.learn.groups import WaitingGroups, mixed_groups
-from robot_agent.learn.imagine import Rollouts, merge, take_groups, tensors_of
+from robot_agent.learn.rollouts import Rollouts, merge, take_groups, tensors_of
 from tests.learn.test_grpo import bandit_rollouts, make_policy
 
 GROUP = 8

@@ -7,6 +7,7 @@ from robot_agent.learn.judge_training import (
     JudgeTrainingConfig,
     augmented,
     outcomes,
+    success_loss,
 )
 
 
@@ -49,3 +50,22 @@ def test_a_shift_moves_pictures_by_no_more_than_its_limit():
 def test_outcomes_follow_the_opening():
     found = outcomes(torch.tensor([0.0, 0.125, 0.5, 0.875, 1.0]), JudgeTrainingConfig())
     assert found.tolist() == [[0, 1], [0, 1], [0, 0], [1, 0], [1, 0]]
+
+
+def test_what_belongs_to_another_place_teaches_nothing():
+    nan = float("nan")
+    known = torch.tensor([[1.0, nan, 0.0], [nan, 0.0, nan]])
+    images = torch.zeros(2, 3, 64, 64)
+    batch = JudgeBatch(images, images, torch.zeros(2), known)
+    logits = torch.zeros(2, 3, requires_grad=True)
+    success_loss(logits, batch, JudgeTrainingConfig()).backward()
+    assert torch.equal(logits.grad != 0.0, ~known.isnan())
+    assert torch.equal(logits.grad[~known.isnan()] < 0.0, known[~known.isnan()] == 1.0)
+
+
+def test_without_known_outcomes_they_follow_the_opening():
+    images = torch.zeros(2, 3, 64, 64)
+    batch = JudgeBatch(images, images, torch.tensor([1.0, 0.0]))
+    logits = torch.zeros(2, 2, requires_grad=True)
+    success_loss(logits, batch, JudgeTrainingConfig()).backward()
+    assert (logits.grad < 0.0).tolist() == [[True, False], [False, True]]

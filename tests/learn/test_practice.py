@@ -54,10 +54,14 @@ class KilledError(Exception):
     pass
 
 
+OVERLAPPED = dataclasses.replace(CONFIG, overlap=True)
+
+
+@pytest.mark.parametrize("config", [CONFIG, OVERLAPPED], ids=["in turn", "overlapped"])
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_a_burst_that_was_killed_goes_on_to_the_same_curve_and_weights(tmp_path, after):
+def test_a_burst_that_was_killed_goes_on_to_the_same_curve_and_weights(tmp_path, after, config):
     straight = make_policy()
-    wanted = make_burst(straight).run()
+    wanted = make_burst(straight, config).run()
 
     def kill(step, total, metrics):
         if step == after + 1:
@@ -65,12 +69,56 @@ def test_a_burst_that_was_killed_goes_on_to_the_same_curve_and_weights(tmp_path,
 
     path = tmp_path / "practice.safetensors"
     with pytest.raises(KilledError):
-        make_burst(make_policy(), checkpoint=path).run(kill)
+        make_burst(make_policy(), config, checkpoint=path).run(kill)
     resumed, seen = make_policy(), []
-    found = make_burst(resumed, checkpoint=path).run(lambda step, *_: seen.append(step))
+    found = make_burst(resumed, config, checkpoint=path).run(lambda step, *_: seen.append(step))
     assert found.curve == wanted.curve
     assert is_unchanged(resumed, snapshot_of(straight))
     assert seen == list(range(after + 1, 5)), "finished iterations are not done again"
+
+
+class PatientWorld(CountingWorld):
+    """From its second batch on it waits until the weights that are trained have changed."""
+
+    def __init__(self, policy):
+        super().__init__(strict=False)
+        self.policy, self.before = policy, snapshot_of(policy)
+        self.batch, self.heard = 0, []
+
+    def reset(self, observations):
+        self.batch += 1
+        return super().reset(observations)
+
+    def step(self, actions_BA):
+        if self.batch == 2 and not self.actions:
+            waited = threading.Event()
+            while is_unchanged(self.policy, self.before) and len(self.heard) < 500:
+                self.heard.append(waited.wait(0.01))
+        return super().step(actions_BA)
+
+
+def test_the_trainer_learns_while_the_next_rollouts_are_imagined():
+    policy = make_policy()
+    world = PatientWorld(policy)
+    burst = Burst(policy, [world], BanditJudge(world), starts(), OVERLAPPED, seed=5)
+    curve = burst.run().curve
+    assert len(world.heard) < 500, "the update came after the rollouts"
+    assert "loss" not in curve[0]
+    assert "loss" in curve[1]
+
+
+def test_overlapped_rollouts_are_by_the_weights_before_the_update():
+    policy, inside = make_policy(), []
+    burst = make_burst(policy, dataclasses.replace(OVERLAPPED, iterations=2))
+    learner = burst._learner
+    update = learner.update
+    learner.update = lambda batch, *rest: inside.append(batch.version) or update(batch, *rest)
+    burst.run()
+    assert inside == [0]
+    waiting = burst._state.waiting.parts
+    assert {part.version for part in waiting} == {0}, "imagined while version 1 came to be"
+    with pytest.raises(ValueError, match="max_staleness=0 is outside"):
+        dataclasses.replace(OVERLAPPED, grpo=GrpoConfig(max_staleness=0))
 
 
 def test_a_burst_that_was_finished_is_not_practised_again(tmp_path):

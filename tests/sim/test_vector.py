@@ -76,3 +76,15 @@ def test_the_benchmark_counts_steps_of_both_runners():
         speed = found[name]["steps_per_s"]
         assert found[name]["times_real_time"] == pytest.approx(speed * 0.2)
     assert set(found["one_process"]["ms"]) == {"guard_and_physics", "picture"}
+
+
+def test_robots_that_are_left_out_of_a_step_stay_as_they_are(sim):
+    start = sim.reset(SCENES, ["open", "close", "open"], SEEDS)
+    down = np.tile([0.0, 0.0, -0.02, 0.0, 0.0, 0.0, 1.0], (3, 1))
+    moved = sim.step(down, [1])
+    same = [np.array_equal(moved.images[i], start.images[i]) for i in range(3)]
+    assert same == [True, False, True]
+    assert np.array_equal(moved.states[[0, 2]], start.states[[0, 2]])
+    table, drawer = moved.progress[:2], moved.progress[2]
+    assert ((table > 0.2) & (table < 0.8)).all(), "table drawers start half open"
+    assert drawer < 0.05, "the twin's is opened from where it is closed"
