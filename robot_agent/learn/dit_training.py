@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import ConfigError, InputError
+from robot_agent.learn.averaging import Average
 from robot_agent.learn.early_stop import EarlyStop, EarlyStopConfig
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.latents import LatentEpisodes, LatentMixture, draw_clips
@@ -88,7 +88,7 @@ def train_dit(
     mixture = LatentMixture((data,)) if isinstance(data, LatentEpisodes) else data
     _require_length(mixture, config, network)
     add_lora(network, config.lora)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    average = Average(network, config.ema_decay)
     metrics = _fit_both(
         (network, average),
         mixture,
@@ -98,14 +98,13 @@ def train_dit(
         max_seconds=max_seconds,
         keep=keep,
     )
-    averaged = cast("Dit", average.module)
-    for trained in (network, averaged):
+    for trained in (network, average.network):
         merge_lora(trained.eval())
-    return averaged, metrics
+    return average.network, metrics
 
 
 def _fit_both(
-    networks: tuple[Dit, AveragedModel],
+    networks: tuple[Dit, Average[Dit]],
     mixture: LatentMixture,
     config: DitTrainingConfig,
     seed: int,
@@ -117,15 +116,11 @@ def _fit_both(
     """Train the network, and let its average follow after every update."""
     network, average = networks
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    early_stop = _early_stop(average, mixture, config.early_stop)
+    early_stop = _early_stop(average.network, mixture, config.early_stop)
     kept = modules_kept(network=network, average=average, early_stop=early_stop)
-    averaged_to = 0
 
     def loss_of_step(step: int) -> tuple[Tensor, Metrics]:
-        nonlocal averaged_to
-        if step > averaged_to:
-            average.update_parameters(network)
-            averaged_to = step
+        average.follow(step)
         clips = mixture.draw(config.batch, config.frames, rng)
         loss = _loss_of(network.train(), *clips, config.action_dropout, generator)
         return loss, {"loss": float(loss.detach())}
@@ -140,8 +135,7 @@ def _fit_both(
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
         early_stop=early_stop,
     )
-    if early_stop is None:
-        average.update_parameters(network)
+    average.end(early_stop)
     return metrics
 
 
@@ -156,9 +150,7 @@ def _loss_of(
         return diffusion_loss(network, latents.to(device), told.to(device), generator)
 
 
-def _early_stop(
-    average: AveragedModel, mixture: LatentMixture, config: EarlyStopConfig
-) -> EarlyStop | None:
+def _early_stop(network: Dit, mixture: LatentMixture, config: EarlyStopConfig) -> EarlyStop | None:
     if not config.every:
         return None
     if not mixture.held_out:
@@ -169,11 +161,10 @@ def _early_stop(
     looks = [look_at(part, config.windows, config.steps) for part in mixture.held_out]
 
     def error(watched: nn.Module) -> float:
-        network = cast("Dit", cast("AveragedModel", watched).module)
-        errors = [latent_error(network, *look) for look in looks]
+        errors = [latent_error(cast("Dit", watched), *look) for look in looks]
         return sum(errors) / len(errors)
 
-    return EarlyStop(average, error, config)
+    return EarlyStop(network, error, config)
 
 
 def look_at(episodes: LatentEpisodes, clips: int, steps: int) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class LatentWorldConfig:
     picture_px: int = LATENT_PICTURE_PX
     start: Path = _ASSETS
     """Folder of the shipped weights, with their manifest."""
-    max_seconds: float = 360.0
+    max_seconds: float = 240.0
     """Training stops here, on whatever processor."""
     checkpoint_every: int = 200
     """Updates between two checkpoints."""

@@ -23,7 +23,7 @@ from robot_agent.models.scaling import resize_squashed, to_unit
 from robot_agent.models.worldgym.actions import slots_of_episodes
 from robot_agent.store.clips import load_clip
 
-_AT_ONCE = 16
+_AT_ONCE = 2
 """Pictures that are encoded together."""
 
 

@@ -61,7 +61,9 @@ class RealClipsConfig:
     unseen: float = 0.3
     """Last share of each clip, which is never trained on."""
     threads: int = 2
-    trust: TrustConfig = field(default_factory=lambda: TrustConfig(windows=8, sweep_starts=2))
+    trust: TrustConfig = field(
+        default_factory=lambda: TrustConfig(windows=6, sweep_starts=1, horizon=10)
+    )
     shown_steps: int = 10
     """Length of the clips side by side, from the last picture that was trained on."""
 

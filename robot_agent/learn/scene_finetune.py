@@ -34,10 +34,11 @@ _WINDOWS = 64
 
 def _default_training() -> WorldTrainingConfig:
     return WorldTrainingConfig(
-        fit=FitConfig(steps=120, learning_rate=5e-4, warmup_steps=10),
+        fit=FitConfig(steps=200, learning_rate=5e-4, warmup_steps=10),
         frames=50,
         unroll=(5,),
         stages=(1.0,),
+        ema_decay=0.95,
     )
 
 
@@ -48,6 +49,9 @@ class SceneFinetuneConfig:
     training: WorldTrainingConfig = field(default_factory=_default_training)
     episodes: int = 5
     """First episodes of each source, which are trained on; the rest is measured on."""
+    way: float = 0.75
+    """How far from the shipped weights to the finetuned ones the result lies: less forgets less
+    (Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903)."""
     held_out: SplitConfig = field(default_factory=SplitConfig)
     """Of these, what early stop looks at instead."""
     max_seconds: float = 150.0
@@ -62,6 +66,7 @@ class SceneFinetuneConfig:
         """Check ranges."""
         require_range("episodes", self.episodes, 1, 10_000)
         require_range("max_seconds", self.max_seconds, 1.0, 1e9)
+        require_range("way", self.way, 0.0, 1.0)
         require_range("threads", self.threads, 1, 256)
         require_range("checkpoint_every", self.checkpoint_every, 1, 10_000_000)
 
@@ -116,9 +121,10 @@ def finetune_on_episodes(
         max_seconds=config.max_seconds,
         keep=keep,
     )
+    between(before, world.cpu(), config.way)
     seconds = watch.seconds()
     results: dict[str, Any] = {
-        **_measured(world.cpu(), before, held_out, home, seed),
+        **_measured(world, before, held_out, home, seed),
         "trained_on": config.episodes,
         "measured_on": len(held_out),
         "started_from": start,
@@ -128,6 +134,13 @@ def finetune_on_episodes(
     save_finetuned(out, world, {**results, "config": to_plain(config), "seed": seed})
     keep.path.unlink(missing_ok=True)
     return results
+
+
+@torch.no_grad()
+def between(before: TinyWorld, world: TinyWorld, way: float) -> None:
+    """Move the weights of `world` to `way` of the way from those of `before`, in place."""
+    for tuned, old in zip(world.parameters(), before.parameters(), strict=True):
+        tuned.copy_(torch.lerp(old.to(tuned), tuned, way))
 
 
 def _measured(

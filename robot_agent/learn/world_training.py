@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import ConfigError
 from robot_agent.core.types import ImageArray
+from robot_agent.learn.averaging import Average
 from robot_agent.learn.data import Episodes, Window, draw_windows
 from robot_agent.learn.early_stop import EarlyStop, EarlyStopConfig
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
@@ -51,19 +52,23 @@ class WorldTrainingConfig:
     state_weight: float = 0.1
     replay: float = 0.3
     """Share of each batch from the old episodes when finetuning."""
+    ema_decay: float = 0.0
+    """Of the running mean of the weights, which is then what training gives; 0 has none."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_range("replay", self.replay, 0.0, 1.0)
+        require_range("ema_decay", self.ema_decay, 0.0, 0.99999)
         if len(self.unroll) != len(self.stages):
             raise ValueError(f"unroll has {len(self.unroll)} stages, stages {len(self.stages)}")
 
-    def unroll_at(self, step: int) -> int:
-        """Return how many own predictions are unrolled in an update."""
+    def batch_at(self, step: int) -> tuple[int, int]:
+        """Return the windows of an update, and how many own predictions of each are unrolled."""
         stage = np.searchsorted(self.stages, step / self.fit.steps, side="right")
-        return self.unroll[int(stage)]
+        unroll = self.unroll[int(stage)]
+        return max(2, self.frames // unroll), unroll
 
 
 def train_world(
@@ -92,27 +97,30 @@ def train_world(
     rng = np.random.default_rng(seed)
     mixture = with_replay(data, replay, config.replay) if isinstance(data, Episodes) else data
     add_lora(world, config.lora)
-    world.train()
-    early_stop = _early_stop(world, mixture, config)
-    kept = modules_kept(world=world, early_stop=early_stop)
+    average = Average(world.train(), config.ema_decay) if config.ema_decay else None
+    used = world if average is None else average.network
+    early_stop = _early_stop(used, mixture, config)
+    kept = modules_kept(world=world, average=average, early_stop=early_stop)
 
     def loss_of_step(step: int) -> tuple[Tensor, Metrics]:
-        unroll = config.unroll_at(step)
-        window = mixture.draw(max(2, config.frames // unroll), unroll, rng)
+        if average is not None:
+            average.follow(step)
+        window = mixture.draw(*config.batch_at(step), rng)
         return unrolled_loss(world, window.to(device_of_network(world)), config)
 
     metrics = fit(
         trainable(world),
         loss_of_step,
         config.fit,
-        report=_sampled(report, keep, world, mixture),
+        report=_sampled(report, keep, used, mixture),
         log=log_of(keep),
         max_seconds=max_seconds,
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng),
         early_stop=early_stop,
     )
-    merge_lora(world)
-    world.eval()
+    if average is not None:
+        world.load_state_dict(average.end(early_stop).state_dict())
+    merge_lora(world.eval())
     return metrics
 
 

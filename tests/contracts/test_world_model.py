@@ -8,11 +8,11 @@ from robot_agent.core.errors import InputError
 from robot_agent.models.cosmos import CosmosConfig, CosmosImagination
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.tiny_imagination import TinyImagination
-from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym.imagination import DitImagination, ImaginationConfig
 from robot_agent.models.worldgym.network import Dit, DitConfig
 from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
-from tests.contracts.worlds import CountingWorld, counting_action, observations
+from tests.contracts.worlds import CountingWorld, Folded, counting_action, observations
 from tests.models.tiny_cosmos import tiny_cosmos
 
 
@@ -38,7 +38,20 @@ def untrained_cosmos_imagination():
     return CosmosImagination(tiny_cosmos(), CosmosConfig(picture_px=64, chunk=4, steps=1))
 
 
-IMAGINATIONS = [untrained_imagination, untrained_dit_imagination, untrained_cosmos_imagination]
+def untrained_latent_imagination():
+    torch.manual_seed(5)
+    network = TinyWorld(TinyWorldConfig(seen=12, patch=2))
+    with torch.no_grad():
+        network.head.weight.mul_(20.0)
+    return TinyImagination(network, Folded(), 64)
+
+
+IMAGINATIONS = [
+    untrained_imagination,
+    untrained_latent_imagination,
+    untrained_dit_imagination,
+    untrained_cosmos_imagination,
+]
 
 
 @pytest.fixture(
@@ -46,7 +59,7 @@ IMAGINATIONS = [untrained_imagination, untrained_dit_imagination, untrained_cosm
         *IMAGINATIONS,
         lambda: CountingWorld(strict=False),
     ],
-    ids=["TinyImagination", "DitImagination", "CosmosImagination", "CountingWorld"],
+    ids=["TinyImagination", "latents", "DitImagination", "CosmosImagination", "CountingWorld"],
 )
 def make_world(request):
     return request.param
