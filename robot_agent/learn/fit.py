@@ -108,6 +108,7 @@ def fit(
 
 
 def _append(log: Path, line: Metrics) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -126,6 +126,7 @@ class Checkpoint:
         }
         content = save({key: value.contiguous() for key, value in tensors.items()}, words)
         with storage_errors("writing a checkpoint", self._keep.path):
+            self._keep.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._keep.path, content)
 
 

@@ -32,8 +32,8 @@ from robot_agent.models.tiny_world import TinyWorld
 HORIZONS = (1, 5, 10, 20)
 """Steps after which pictures are compared."""
 _SAMPLES, _SAMPLE_STEPS = 3, 10
-_BYTES_A_FRAME = 12_000_000
-"""Measured: growth of the peak of a training update per predicted frame, float32."""
+_BYTES_A_FRAME = 2_100_000
+"""Measured in float32: the peak of an update grew by 61 MB from 10 to 40 predicted frames."""
 
 
 @dataclass(frozen=True, kw_only=True)

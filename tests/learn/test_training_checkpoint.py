@@ -273,6 +273,11 @@ def test_a_diffusion_model_goes_on_where_it_was_stopped(tmp_path, play):
     ]  # fmt: skip
 
 
+def test_a_run_makes_the_folder_that_it_is_kept_in(tmp_path, play):
+    dit_run(tmp_path, "not/there/yet")
+    assert (tmp_path / "not" / "there" / "yet" / "world.json").exists()
+
+
 def test_a_diffusion_model_is_finetuned_by_low_rank_and_names_its_base(tmp_path, play):
     dit_run(tmp_path, "base", held_out=SplitConfig(episodes=0.25))
     base = load_file(tmp_path / "base" / "world.safetensors")
