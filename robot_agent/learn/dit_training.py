@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robot_agent.core.config import require_range
-from robot_agent.core.errors import ConfigError, InputError
+from robot_agent.core.errors import InputError
 from robot_agent.learn.averaging import Average
 from robot_agent.learn.early_stop import EarlyStop, EarlyStopConfig
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
@@ -151,13 +151,8 @@ def _loss_of(
 
 
 def _early_stop(network: Dit, mixture: LatentMixture, config: EarlyStopConfig) -> EarlyStop | None:
-    if not config.every:
+    if not config.looks_at(mixture.held_out):
         return None
-    if not mixture.held_out:
-        raise ConfigError(
-            "early_stop: nothing is held out to look at, must be something. Set "
-            "held_out.episodes or held_out.time, for example 0.1, or early_stop.every to 0."
-        )
     looks = [look_at(part, config.windows, config.steps) for part in mixture.held_out]
 
     def error(watched: nn.Module) -> float:

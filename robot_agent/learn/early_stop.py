@@ -1,14 +1,14 @@
 """Ends a run when held-out error no longer falls, with the weights of its best look."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from robot_agent.core.config import require_range
-from robot_agent.core.errors import TrainingDivergedError
+from robot_agent.core.errors import ConfigError, TrainingDivergedError
 
 _UNSEEN = 1e30
 """Error before the first look; finite, so that a checkpoint holds numbers only."""
@@ -33,6 +33,15 @@ class EarlyStopConfig:
         require_range("patience", self.patience, 1, 10_000)
         require_range("windows", self.windows, 1, 10_000)
         require_range("steps", self.steps, 1, 1000)
+
+    def looks_at(self, held_out: Sequence[object]) -> bool:
+        """Return whether a run looks at held-out error; ConfigError when there is nothing to."""
+        if self.every and not held_out:
+            raise ConfigError(
+                "early_stop: nothing is held out to look at, must be something. Set "
+                "held_out.episodes or held_out.time, for example 0.1, or early_stop.every to 0."
+            )
+        return self.every > 0
 
 
 class EarlyStop(nn.Module):

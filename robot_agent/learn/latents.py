@@ -15,8 +15,8 @@ from robot_agent.core.errors import InputError
 from robot_agent.core.protocols import Autoencoder
 from robot_agent.core.types import FloatArray, ImageArray
 from robot_agent.learn.clip_data import delayed_actions, measured_lag, read_clips
-from robot_agent.learn.mixture import counts_of, shares_of
-from robot_agent.learn.processes import num_processes, own_rows
+from robot_agent.learn.mixture import counts_of, own_choices, shares_of
+from robot_agent.learn.processes import num_processes
 from robot_agent.learn.sources import Source, open_store, recordings
 from robot_agent.learn.split import SplitConfig, held_episodes
 from robot_agent.models.scaling import resize_squashed, to_unit
@@ -137,12 +137,8 @@ class LatentMixture:
             choose_clips(part, count, frames, rng)
             for part, count in zip(self.parts, counts, strict=True)
         ]
-        own, first, clips = range(total)[own_rows(total)], 0, []
-        for part, choice in zip(self.parts, drawn, strict=True):
-            rows = [row - first for row in own if first <= row < first + len(choice)]
-            first += len(choice)
-            if rows:
-                clips.append(cut_clips(part, choice[rows], frames))
+        pairs = zip(self.parts, own_choices(drawn), strict=True)
+        clips = [cut_clips(part, own, frames) for part, own in pairs if len(own)]
         latents, slots = zip(*clips, strict=True)
         return torch.cat(latents), torch.cat(slots)
 

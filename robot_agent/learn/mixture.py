@@ -5,13 +5,18 @@ Axis letters: B batch, T time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
 from robot_agent.learn.data import Episodes, Window, choose_windows, cut_windows, join
 from robot_agent.learn.processes import num_processes, own_rows
+
+Choice = TypeVar("Choice", NDArray[np.int64], Tensor)
 
 
 def shares_of(weights: Sequence[float]) -> tuple[float, ...]:
@@ -34,6 +39,16 @@ def counts_of(shares: Sequence[float], batch: int, rng: np.random.Generator) -> 
     ends = np.floor(np.cumsum(shares)[:-1] * batch + rng.random() + 1e-9).astype(int)
     counts: list[int] = np.diff(ends, prepend=0, append=batch).tolist()
     return counts
+
+
+def own_choices(chosen: Sequence[Choice]) -> list[Choice]:
+    """Return this process's rows of what was chosen for all processes, source by source."""
+    total = sum(len(choice) for choice in chosen)
+    own, first, found = range(total)[own_rows(total)], 0, []
+    for choice in chosen:
+        found.append(choice[[row - first for row in own if first <= row < first + len(choice)]])
+        first += len(choice)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +74,8 @@ class Mixture:
             choose_windows(part, count, unroll, rng)
             for part, count in zip(self.parts, counts, strict=True)
         ]
-        own, first, windows = range(total)[own_rows(total)], 0, []
-        for part, choice in zip(self.parts, chosen, strict=True):
-            rows = [row - first for row in own if first <= row < first + len(choice)]
-            first += len(choice)
-            if rows:
-                windows.append(cut_windows(part, choice[rows], unroll))
-        return join(windows)
+        pairs = zip(self.parts, own_choices(chosen), strict=True)
+        return join([cut_windows(part, own, unroll) for part, own in pairs if len(own)])
 
 
 def with_replay(scene: Episodes, replay: Episodes | None, share: float) -> Mixture:

@@ -29,7 +29,6 @@ from robot_agent.models.tiny_world import TinyWorld
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _HORIZONS = (1, 5, 10)
-_WINDOWS = 64
 
 
 def _default_training() -> WorldTrainingConfig:
@@ -59,6 +58,8 @@ class SceneFinetuneConfig:
     start: Path = _ASSETS
     """Folder of the shipped weights, with their manifest."""
     threads: int = 1
+    windows: int = 64
+    """That are measured, of the scene and of the home."""
     checkpoint_every: int = 100
     """Updates between two checkpoints, each with a sample clip."""
 
@@ -68,6 +69,7 @@ class SceneFinetuneConfig:
         require_range("max_seconds", self.max_seconds, 1.0, 1e9)
         require_range("way", self.way, 0.0, 1.0)
         require_range("threads", self.threads, 1, 256)
+        require_range("windows", self.windows, 1, 10_000)
         require_range("checkpoint_every", self.checkpoint_every, 1, 10_000_000)
 
 
@@ -124,7 +126,7 @@ def finetune_on_episodes(
     between(before, world.cpu(), config.way)
     seconds = watch.seconds()
     results: dict[str, Any] = {
-        **_measured(world, before, held_out, home, seed),
+        **_measured((world, before), held_out, home, config.windows, seed),
         "trained_on": config.episodes,
         "measured_on": len(held_out),
         "started_from": start,
@@ -144,11 +146,11 @@ def between(before: TinyWorld, world: TinyWorld, way: float) -> None:
 
 
 def _measured(
-    world: TinyWorld, before: TinyWorld, scene: Episodes, home: Episodes, seed: int
+    worlds: tuple[TinyWorld, TinyWorld], scene: Episodes, home: Episodes, windows: int, seed: int
 ) -> dict[str, Any]:
     found = {
-        "held_out": _scores(world.eval(), before, scene, seed),
-        "home": _scores(world, before, home, seed),
+        "held_out": _scores(*worlds, scene, windows, seed),
+        "home": _scores(*worlds, home, windows, seed),
     }
     return {
         **found,
@@ -197,9 +199,9 @@ def _rest(scene: Episodes, trained_on: int) -> Episodes:
 
 
 def _scores(
-    world: TinyWorld, before: TinyWorld, episodes: Episodes, seed: int
+    world: TinyWorld, before: TinyWorld, episodes: Episodes, windows: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    drawn: dict[str, Any] = {"horizons": _HORIZONS, "batch": _WINDOWS}
+    drawn: dict[str, Any] = {"horizons": _HORIZONS, "batch": windows}
     ours = held_out_errors(world, episodes, seed, **drawn)
     old = held_out_errors(before, episodes, seed, **drawn)
     shuffled = held_out_errors(world, episodes, seed, shuffle_actions=True, **drawn)

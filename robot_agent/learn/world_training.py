@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robot_agent.core.config import require_range
-from robot_agent.core.errors import ConfigError
 from robot_agent.core.types import ImageArray
 from robot_agent.learn.averaging import Average
 from robot_agent.learn.data import Episodes, Window, draw_windows
@@ -149,13 +148,8 @@ def _early_stop(
     world: TinyWorld, mixture: Mixture, config: WorldTrainingConfig
 ) -> EarlyStop | None:
     stop = config.early_stop
-    if not stop.every:
+    if not stop.looks_at(mixture.held_out):
         return None
-    if not mixture.held_out:
-        raise ConfigError(
-            "early_stop: nothing is held out to look at, must be something. Set "
-            "held_out.episodes or held_out.time, for example 0.1, or early_stop.every to 0."
-        )
     windows = [look_at(part, stop.windows, stop.steps) for part in mixture.held_out]
 
     def error(network: nn.Module) -> float:

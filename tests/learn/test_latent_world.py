@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from robot_agent.core.errors import ConfigError
+from robot_agent.learn import real_clips
 from robot_agent.learn.dit_pretraining import DitJob
 from robot_agent.learn.fit import FitConfig
 from robot_agent.learn.latent_world import (
@@ -22,7 +22,6 @@ from robot_agent.learn.sources import Source
 from robot_agent.learn.split import SplitConfig
 from robot_agent.learn.trust import TrustConfig
 from robot_agent.learn.world_training import WorldTrainingConfig
-from robot_agent.models.taef2 import taef2_decoder, taef2_encoder
 from robot_agent.models.tiny_imagination import TinyImagination
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig, size_of
 from robot_agent.store.clips import save_clip
@@ -102,12 +101,10 @@ def test_training_writes_weights_that_say_their_size(clips, tmp_path):
     assert not (tmp_path / "world.training").exists()
 
 
-@pytest.mark.slow
-def test_real_clips_give_weights_clips_and_a_trust_report(clips, tmp_path):
-    for name, network in (("encoder", taef2_encoder()), ("decoder", taef2_decoder())):
-        save_file(network.state_dict(), tmp_path / f"taef2_{name}.safetensors")
+def test_real_clips_give_weights_clips_and_a_trust_report(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(real_clips, "load_autoencoder", lambda *_: Folded())
     config = RealClipsConfig(
-        compositional=LatentWorldConfig(training=FEW, picture_px=128),
+        compositional=LatentWorldConfig(training=FEW, picture_px=32),
         trust=TrustConfig(windows=4, sweep_starts=1, horizon=5, edit_steps=5),
         shown_steps=3,
     )
@@ -116,7 +113,7 @@ def test_real_clips_give_weights_clips_and_a_trust_report(clips, tmp_path):
         autoencoder="taef2", autoencoder_folder=tmp_path,
     )  # fmt: skip
     found = learn_real_clips(job, config)
-    assert read_world(tmp_path / "out" / "world.safetensors").config.seen == 32
+    assert read_world(tmp_path / "out" / "world.safetensors").config.seen == 12
     assert sorted(path.name for path in (tmp_path / "out" / "clips").iterdir()) == [
         "000000000.mp4", "000000001.mp4",
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def test_part_of_the_way_lies_between():
 
 
 def test_results_name_the_base_and_nothing_is_left_beside_them(tmp_path):
-    config = SceneFinetuneConfig(training=FEW, episodes=1)
+    config = SceneFinetuneConfig(training=FEW, episodes=1, windows=2)
     results = finetune_on_episodes(
         [(moving_dot(2, steps=12), 1.0), (moving_dot(2, steps=12, seed=1), 1.0)],
         moving_dot(2, steps=12, seed=2),
