@@ -6,6 +6,8 @@ CODE := robot_agent tests setup.py $(wildcard launch calibration)
 # With a system ROS sourced, the interfaces lie in the workspace that `make setup` built.
 OVERLAY := $(if $(ROS_DISTRO),source ros_ws/install/setup.bash &&)
 PYTEST := $(OVERLAY) $(BIN)/python -m pytest
+# A test file for each processor at a time. Real nodes in real time need the machine to themselves.
+BESIDE := -n $(shell nproc) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo doctor check fmt test test-fast test-architecture test-slow test-ros test-gpu test-robot golden ros clean
@@ -35,10 +37,11 @@ fmt: setup  ## Format, and apply the safe fixes
 	$(BIN)/ruff format .
 
 test: setup  ## Every test that needs neither a GPU nor a robot
-	$(PYTEST) tests
+	$(PYTEST) tests $(BESIDE) -m 'not ros and not gpu and not robot'; offline=$$?; \
+		$(PYTEST) tests -m 'ros and not gpu and not robot' && exit $$offline
 
 test-fast: setup  ## The same without the slow ones and those with real nodes
-	$(PYTEST) tests -m 'not slow and not ros and not gpu and not robot'
+	$(PYTEST) tests $(BESIDE) -m 'not slow and not ros and not gpu and not robot'
 
 test-architecture: setup  ## Only what linters cannot say: seconds
 	$(PYTEST) tests/architecture

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robot_agent.core.config import require_range
 from robot_agent.core.errors import BundleRejectedError, InputError, SwapRefusedError
 from robot_agent.release import lineage
 from robot_agent.release.bundle import Bundle
@@ -14,31 +12,10 @@ from robot_agent.release.bundle_reader import read_manifest
 from robot_agent.release.depot import Depot
 from robot_agent.release.journal import Journal
 from robot_agent.release.manifest import Manifest
+from robot_agent.release.registry_config import RegistryConfig, config_of
 from robot_agent.release.signing import Keyring
 from robot_agent.release.states import ROAD, ReleaseInfo, Releases, State, replay
 from robot_agent.store.durable import folder_lock, storage_errors
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegistryConfig:
-    """How much the registry keeps and how often it tries."""
-
-    min_free_gb: float = 0.5
-    """Free space that must remain after two copies of new weights [GB]."""
-    keep: int = 3
-    """Good releases that are kept besides the pinned ones."""
-    max_unhealthy_boots: int = 3
-    """Starts in a row without a healthy mark before the factory release takes over."""
-    max_age_days: float = 30.0
-    """Days after its signature at which a release expires: it is not taken in any more, and no
-    candidate is promoted. What is GOOD by then stays, also as a way back."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require_range("min_free_gb", self.min_free_gb, 0.0, 1e6, "GB")
-        require_range("keep", self.keep, 0, 1000)
-        require_range("max_unhealthy_boots", self.max_unhealthy_boots, 1, 100)
-        require_range("max_age_days", self.max_age_days, 0.01, 36_500.0, "days")
 
 
 class Registry:
@@ -51,10 +28,14 @@ class Registry:
     def __init__(
         self, folder: Path, keyring: Keyring, config: RegistryConfig | None = None
     ) -> None:
-        """Use `folder`, made when it is missing."""
+        """Use `folder`, made when it is missing; without `config` what its registry.yaml says.
+
+        Raises:
+            ConfigError: The registry.yaml is wrong; names the key, the value and the limit.
+        """
         self.folder = folder
         self._keyring = keyring
-        self._config = config or RegistryConfig()
+        self._config = config or config_of(folder)
         self._journal = Journal(folder / "journal.jsonl")
         self._depot = Depot(folder / "bundles", keyring)
 

@@ -9,7 +9,8 @@ import pytest
 from robot_agent import cli
 from robot_agent.core import clock
 from robot_agent.release import journal
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.signing import create_key, load_keyring, save_keyring, trusted
 from robot_agent.release.states import State
 from tests.release.bundles import make_bundle, weights

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_agent.core.errors import RobotAgentError
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.states import State
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 from tests.store.crash_points import FAILING, NO_SPACE, count_points, run_to_point

@@ -14,7 +14,8 @@ from pathlib import Path
 from robot_agent.core.errors import RobotAgentError
 from robot_agent.release import depot
 from robot_agent.release.bundle_reader import read_bundle, read_manifest
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.states import Releases, State
 from robot_agent.release.transfer import export_release
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle

@@ -18,7 +18,8 @@ from robot_agent.release.adapter import (
     write_adapter,
 )
 from robot_agent.release.manifest import FileRecord
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.tensors import load_tensors
 from robot_agent.release.transfer import export_release, import_release

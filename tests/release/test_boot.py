@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle

@@ -20,7 +20,8 @@ from robot_agent.release.delta import (
     write_delta,
 )
 from robot_agent.release.manifest import FileRecord
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.transfer import export_release, import_release
 from tests.release.bundles import KEYRING, OPERATOR, STRANGER, make_bundle, weights
 

@@ -21,7 +21,8 @@ import pytest
 from robot_agent.core.errors import BundleRejectedError, SwapRefusedError
 from robot_agent.release import journal, lineage
 from robot_agent.release.manifest import FileRecord, Manifest
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.rotation import changed_keyring, make_change
 from robot_agent.release.signing import TrustedKey
 from robot_agent.release.states import State

@@ -7,7 +7,8 @@ import pytest
 from robot_agent.core.errors import BundleRejectedError
 from robot_agent.learn.proof import ProofConfig, tiny_probes
 from robot_agent.release.gate import Gate
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from tests.release.bundles import KEYRING
 from tests.release.planting import (
     LIMITS,

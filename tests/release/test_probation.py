@@ -13,7 +13,8 @@ from robot_agent.release.probation import (
     evidence,
     veto,
 )
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.states import State
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle
 

@@ -8,11 +8,13 @@ import pytest
 
 from robot_agent.core.errors import (
     BundleRejectedError,
+    ConfigError,
     InputError,
     StorageError,
     SwapRefusedError,
 )
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import CONFIG_FILE, RegistryConfig
 from robot_agent.release.states import ROAD, State, replay
 from tests.release.bundles import KEYRING, OPERATOR, make_bundle, resign
 
@@ -294,3 +296,20 @@ def test_a_time_that_is_none_is_refused_by_name(registry, tmp_path):
     resign(tmp_path / "b1", dataclasses.replace(manifest, created="yesterday"), OPERATOR)
     with pytest.raises(BundleRejectedError, match=r"manifest\.json created is yesterday, must be"):
         registry.publish(tmp_path / "b1")
+
+
+def test_a_file_in_the_folder_says_how_every_process_keeps_the_registry(releases_path, tmp_path):
+    (releases_path / CONFIG_FILE).write_text("min_free_gb: 1000000.0\n")
+    make_bundle(tmp_path / "b1", 1, key=OPERATOR)
+    with pytest.raises(StorageError, match="free"):
+        Registry(releases_path, KEYRING).install_factory(tmp_path / "b1")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("max_age_day: 3\n", "Did you mean 'max_age_days'"), ("keep: -1\n", "keep=-1")],
+)
+def test_a_wrong_file_in_the_folder_is_refused_by_name(releases_path, written, told):
+    (releases_path / CONFIG_FILE).write_text(written)
+    with pytest.raises(ConfigError, match=told):
+        Registry(releases_path, KEYRING)

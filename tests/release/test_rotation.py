@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from robot_agent.core.errors import BundleRejectedError, ConfigError
 from robot_agent.release.bundle_reader import read_bundle
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.rotation import apply_change, changed_keyring, make_change
 from robot_agent.release.signing import SigningKey, TrustedKey, load_keyring, save_keyring
 from robot_agent.release.states import State

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from robot_agent.core.errors import ArmFaultError
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
 from robot_agent.ros.calls import ACTIVE, CLEAN_UP, CONFIGURE, DEACTIVATE, INACTIVE

@@ -28,7 +28,8 @@ from robot_agent.models.tiny_vla import TinyVla
 from robot_agent.release.bundle import write_bundle
 from robot_agent.release.bundle_reader import read_bundle
 from robot_agent.release.gate import GateConfig
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.states import State
 from tests.contracts.worlds import observations
 from tests.learn.episodes import moving_dot, real_episode

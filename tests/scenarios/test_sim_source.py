@@ -11,7 +11,8 @@ from robot_agent.core.types import Chunk
 from robot_agent.evaluate.sim_source import SimSource
 from robot_agent.learn.source import CollectPlan
 from robot_agent.release.probation import ProbationConfig
-from robot_agent.release.registry import Registry, RegistryConfig
+from robot_agent.release.registry import Registry
+from robot_agent.release.registry_config import RegistryConfig
 from robot_agent.release.road import SIMULATED
 from robot_agent.release.signing import save_keyring
 from robot_agent.release.states import State
