@@ -14,11 +14,12 @@ from robot_agent.commands.options import (
     whole,
 )
 from robot_agent.commands.output import progress, show, table
+from robot_agent.commands.world_options import add_autoencoder
 from robot_agent.core.config import to_plain
-from robot_agent.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_agent.commands.options import Commands, Parser
+    from robot_agent.learn.sources import Source
 
 _TRAIN = "Make one with: robot-agent world train --family dit"
 
@@ -31,6 +32,7 @@ def add_family(parser: "Parser") -> None:
         default="compositional",
         help="the shipped kind, or the published diffusion transformer at small size",
     )
+    add_autoencoder(parser)
 
 
 def register_samplers(group: "Commands") -> None:
@@ -43,32 +45,45 @@ def register_samplers(group: "Commands") -> None:
     add_json(samplers)
 
 
-def train_dit(arguments: argparse.Namespace, data: Path) -> int:
-    """Train the small network on a recording; --out is a new folder."""
-    for name in ("held_out", "init"):
-        if getattr(arguments, name) is not None:
-            raise ConfigError(
-                f"--{name.replace('_', '-')}: is not for --family dit. Measure with: "
-                f"robot-agent world samplers"
-            )
-    from robot_agent.learn.dit_pretraining import DitPretrainingConfig, pretrain_dit
+def train_dit(
+    arguments: argparse.Namespace, sources: "tuple[Source, ...]", init: Path | None, command: str
+) -> int:
+    """Train the network, from weights to go on from or fresh ones; --out is a new folder."""
+    from robot_agent.learn.dit_pretraining import DitJob, DitPretrainingConfig, pretrain_dit
+    from robot_agent.learn.processes import training_processes
 
     config = config_of(DitPretrainingConfig, arguments)
-    with progress("training the world") as say:
+    with training_processes() as rank, progress("training the world") as say:
+        job = DitJob(
+            sources=sources,
+            out=arguments.out,
+            seed=arguments.seed,
+            init=init,
+            autoencoder=arguments.autoencoder,
+            autoencoder_folder=arguments.autoencoder_folder,
+            rank=rank,
+            device=arguments.device,
+        )
         results = pretrain_dit(
-            data,
-            arguments.out,
+            job,
             config,
-            arguments.seed,
             report=lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
         )
-    shown = table("Trained world", ("what", "value"), results.items())
+    if rank:
+        return 0
+    shown = [(name, value) for name, value in results.items() if name != "held_out"]
+    held_out = results["held_out"]
+    rows = [(step, *scores.values()) for step, scores in held_out.items()]
+    tables = [table("Trained world", ("what", "value"), shown)]
+    if rows:
+        columns = ("steps", "ours", "repeat last")
+        tables.append(table("PSNR [dB] of decoded latents, held out", columns, rows))
     show(
-        "world train",
+        command,
         {**results, "config": to_plain(config)},
         as_json=arguments.json,
         seed=arguments.seed,
-        tables=[shown],
+        tables=tables,
     )
     return 0
 
@@ -76,7 +91,8 @@ def train_dit(arguments: argparse.Namespace, data: Path) -> int:
 def _samplers(arguments: argparse.Namespace) -> int:
     folder = existing_folder(arguments.weights, "a folder of weights", _TRAIN)
     data = existing_file(arguments.data, "a recording", "Make one: robot-agent demos collect")
-    from robot_agent.learn.dit_pretraining import HORIZONS, compare_samplers
+    from robot_agent.learn.dit_pretraining import HORIZONS
+    from robot_agent.learn.sampler_quality import compare_samplers
 
     with progress("world samplers") as say:
         results = compare_samplers(

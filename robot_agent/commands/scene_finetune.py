@@ -1,24 +1,27 @@
 """`world finetune --data`: the world model on a few episodes of a scene."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robot_agent.commands.options import config_of, existing_file
 from robot_agent.commands.output import progress, show, table
 
+if TYPE_CHECKING:
+    from robot_agent.learn.sources import Source
+
 _COLLECT = "Make one with: robot-agent demos collect --kind play"
 
 
-def finetune_scene(arguments: argparse.Namespace) -> int:
-    """Adapt the shipped world model to the first episodes of a recording."""
+def finetune_scene(arguments: argparse.Namespace, sources: "Sequence[Source]") -> int:
+    """Adapt the shipped world model to the first episodes of each source."""
     from robot_agent.compose import ensure_replay
-    from robot_agent.learn.pretraining import read_recording
     from robot_agent.learn.scene_finetune import SceneFinetuneConfig, finetune_on_episodes
+    from robot_agent.learn.sources import read_recording, read_source
 
     config = config_of(SceneFinetuneConfig, arguments)
-    scene = read_recording(existing_file(arguments.data, "a recording", _COLLECT))
+    scenes = [(read_source(source, 1.0), source.weight) for source in sources]
     replay_path: Path = arguments.replay or ensure_replay(
         arguments.out.with_name("replay.safetensors")
     )
@@ -28,12 +31,13 @@ def finetune_scene(arguments: argparse.Namespace) -> int:
         home = read_recording(existing_file(arguments.home, "a recording", _COLLECT))
     with progress("finetuning the world model") as say:
         results = finetune_on_episodes(
-            scene,
+            scenes,
             replay,
             home,
             out=arguments.out,
             config=config,
             seed=arguments.seed,
+            device=arguments.device,
             report=lambda step, total, metrics: say(step, total, f"loss {metrics['loss']:.4f}"),
         )
     results["home_is_replayed"] = arguments.home is None

@@ -42,7 +42,8 @@ def _add_world(parser: "Parser") -> None:
     parser.add_argument(
         "--weights",
         type=Path,
-        help="file of a tiny world model, or folder of a diffusion one (default: shipped)",
+        help="file of a tiny world model, folder of a diffusion one (default: shipped), or of a "
+        "Cosmos 3 checkpoint",
     )
     parser.add_argument(
         "--autoencoder", choices=("pixels", "taef2", "taesd3", "sd3"), default="pixels"
@@ -149,6 +150,10 @@ def _episodes(arguments: argparse.Namespace) -> "list[RealEpisode]":
 
 
 def _world(arguments: argparse.Namespace, weights: Path | None) -> "WorldModel":
+    if weights is not None and (weights / "model_index.json").is_file():
+        from robot_agent.models.cosmos import load_cosmos
+
+        return load_cosmos(weights, seed=arguments.seed)
     if weights is not None and weights.is_dir():
         from robot_agent.models.worldgym.loading import load_imagination
 
@@ -161,9 +166,16 @@ def _world(arguments: argparse.Namespace, weights: Path | None) -> "WorldModel":
         from robot_agent.compose import load_team
 
         return TinyImagination(load_team().worlds[0])
+    from robot_agent.learn.latent_world import LATENT_PICTURE_PX
     from robot_agent.learn.pretraining import read_world
 
-    return TinyImagination(read_world(weights))
+    world = read_world(weights)
+    if not world.config.is_latent:
+        return TinyImagination(world)
+    from robot_agent.models.worldgym.loading import load_autoencoder
+
+    autoencoder = load_autoencoder(arguments.autoencoder, arguments.autoencoder_folder)
+    return TinyImagination(world, autoencoder, LATENT_PICTURE_PX)
 
 
 def _lpips(path: Path | None) -> Any:

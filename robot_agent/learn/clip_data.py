@@ -93,6 +93,11 @@ def lag_correlations(clips: Sequence[RealClip]) -> list[float]:
     return found
 
 
+def measured_lag(clips: Sequence[RealClip]) -> int:
+    """Return by how many steps the pictures of clips follow their log, from the seen frames."""
+    return int(np.argmax(lag_correlations(clips)))
+
+
 def delayed_actions(actions: FloatArray, lag_steps: int) -> FloatArray:
     """Return actions (T, 7) as the pictures show them: row t is what was logged at t - lag.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import Tensor
@@ -27,7 +28,7 @@ class Episodes:
     """N episodes of T steps; action t leads from image t to image t + 1."""
 
     images_NTHWC: Tensor
-    """(N, T + 1, 64, 64, 3) uint8."""
+    """(N, T + 1, 64, 64, 3) uint8, or latents (N, T + 1, H, W, C) float16."""
     states_NTP: Tensor
     """Scaled states (N, T + 1, 7)."""
     actions_NTA: Tensor
@@ -103,32 +104,68 @@ class Window:
     actions_BTA: Tensor
     """(B, U + 1, 7): the action before the window, then the U actions."""
 
+    def to(self, device: torch.device) -> "Window":
+        """Return the batch on a device."""
+        return Window(*(tensor.to(device) for tensor in vars(self).values()))
+
 
 def draw_windows(episodes: Episodes, batch: int, unroll: int, rng: np.random.Generator) -> Window:
-    """Draw `batch` windows of `unroll` steps; episodes shorter than that are never drawn.
+    """Draw `batch` windows of `unroll` steps; episodes shorter than that are never drawn."""
+    return cut_windows(episodes, choose_windows(episodes, batch, unroll, rng), unroll)
+
+
+def choose_windows(
+    episodes: Episodes, batch: int, unroll: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return episode, first step and step of the first picture of `batch` windows (B, 3).
 
     The first picture is the window's own start half of the time, as when a rollout begins, and an
     earlier picture otherwise, as when it has gone on.
+
+    Raises:
+        InputError: No episode has `unroll` steps.
     """
     lengths = episodes.lengths_N.numpy()
-    chosen = rng.choice(np.flatnonzero(lengths >= unroll), batch)
+    able = np.flatnonzero(lengths >= unroll)
+    if batch and not len(able):
+        raise InputError(
+            f"windows of {unroll} steps: the longest of {len(episodes)} episodes has "
+            f"{max(lengths.tolist(), default=0)}, must have at least {unroll}. Record longer "
+            f"episodes or unroll less."
+        )
+    if not batch:
+        return np.zeros((0, 3), np.int64)
+    chosen = rng.choice(able, batch)
     starts = np.array([rng.integers(0, lengths[i] - unroll + 1) for i in chosen])
     firsts = np.where(rng.random(batch) < 0.5, starts, (starts * rng.random(batch)).astype(int))
-    rows = torch.from_numpy(chosen)[:, None]
-    steps = torch.from_numpy(starts)[:, None] + torch.arange(unroll + 1)
+    return np.stack([chosen, starts, firsts], axis=1)
+
+
+def cut_windows(episodes: Episodes, choice_B3: NDArray[np.int64], unroll: int) -> Window:
+    """Return the windows that `choose_windows` chose."""
+    rows = torch.from_numpy(choice_B3[:, 0])[:, None]
+    steps = torch.from_numpy(choice_B3[:, 1])[:, None] + torch.arange(unroll + 1)
+    firsts = torch.from_numpy(choice_B3[:, 2])
     padded = torch.cat([torch.zeros_like(episodes.actions_NTA[:, :1]), episodes.actions_NTA], 1)
     return Window(
-        images_BTCHW=to_unit(episodes.images_NTHWC[rows, steps]),
-        first_BCHW=to_unit(episodes.images_NTHWC[rows[:, 0], torch.from_numpy(firsts)]),
+        images_BTCHW=_as_seen(episodes.images_NTHWC[rows, steps]),
+        first_BCHW=_as_seen(episodes.images_NTHWC[rows[:, 0], firsts]),
         states_BTP=episodes.states_NTP[rows, steps],
         actions_BTA=padded[rows, steps],
     )
 
 
-def concatenate(first: Window, second: Window) -> Window:
-    """Join two batches of windows of the same unroll."""
-    pairs = ((getattr(first, name), getattr(second, name)) for name in first.__dict__)
-    return Window(*(torch.cat(pair) for pair in pairs))
+def _as_seen(images: Tensor) -> Tensor:
+    """Return pictures (..., C, H, W) in [0, 1], latents as they are."""
+    if images.dtype == torch.uint8:
+        return to_unit(images)
+    return images.movedim(-1, -3).contiguous().float()
+
+
+def join(windows: Sequence[Window]) -> Window:
+    """Join batches of windows of the same unroll."""
+    names = ("images_BTCHW", "first_BCHW", "states_BTP", "actions_BTA")
+    return Window(*(torch.cat([getattr(window, name) for window in windows]) for name in names))
 
 
 def episodes_from_store(episodes: Sequence[Episode]) -> Episodes:
@@ -155,6 +192,16 @@ def episodes_from_store(episodes: Sequence[Episode]) -> Episodes:
         actions_NTA=scale_actions(actions),
         lengths_N=torch.tensor([episode.num_steps for episode in episodes]),
     )
+
+
+def chain(parts: Sequence[Episodes]) -> Episodes:
+    """Return the episodes of all parts, padded to the longest; only what every part has."""
+    steps = max(part.actions_NTA.shape[1] for part in parts)
+    joined: dict[str, Any] = {"lengths_N": torch.cat([part.lengths_N for part in parts])}
+    for name in ("images_NTHWC", "states_NTP", "actions_NTA"):
+        longest = steps + (name != "actions_NTA")
+        joined[name] = torch.cat([_padded(getattr(part, name), longest) for part in parts])
+    return Episodes(**joined)
 
 
 def subset(episodes: Episodes, rows: Sequence[int]) -> Episodes:

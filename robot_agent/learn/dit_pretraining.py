@@ -1,93 +1,244 @@
-"""The small member of the published family: trained on a recording, compared sampler by sampler.
+"""The published family from sources to a folder of weights: trained small, or gone on with.
 
-It works on pixels, so that nothing but its own weights is needed.
+On pixels nothing but its own weights is needed.
 
 Axis letters: N episodes, B batch, T time, C H W picture, A action.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
-from robot_agent.core.errors import ConfigError, InputError
+from robot_agent.core.errors import ConfigError
+from robot_agent.core.protocols import Autoencoder
+from robot_agent.core.types import ImageArray
 from robot_agent.learn.dit_training import (
     DitTrainingConfig,
-    LatentEpisodes,
-    encode_episodes,
+    imagine_latents,
+    look_at,
     train_dit,
+    training_bytes,
 )
 from robot_agent.learn.fit import Report
-from robot_agent.learn.picture_scores import psnr, ssim
-from robot_agent.models.small_autoencoder import PixelAutoencoder
+from robot_agent.learn.latents import LatentMixture, read_latent_mixture
+from robot_agent.learn.picture_scores import psnr
+from robot_agent.learn.samples import beside, with_samples
+from robot_agent.learn.sources import Source
+from robot_agent.learn.split import SplitConfig
+from robot_agent.learn.training_checkpoint import Keep
+from robot_agent.models.device import device_of, require_device_memory
+from robot_agent.models.scaling import to_bytes
 from robot_agent.models.worldgym.checkpoint import file_sha256, load_network, read_weights
-from robot_agent.models.worldgym.imagination import LatentSampler
+from robot_agent.models.worldgym.loading import AutoencoderName, load_autoencoder, picture_px_of
 from robot_agent.models.worldgym.network import Dit, DitConfig
-from robot_agent.models.worldgym.published import PublishedConfig, PublishedSampler
-from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
 from robot_agent.store.durable import publish_folder, storage_errors, sync_folder
 
 HORIZONS = (1, 5, 10, 20)
-_FRAMES = max(HORIZONS)
+_SAMPLES, _WINDOWS = 2, 16
+
+
+_SIZES: dict[AutoencoderName, DitConfig] = {
+    "pixels": DitConfig(channels=3, latent_px=32, patch=4, embedding=96, depth=3, heads=3),
+    "taef2": DitConfig(channels=32, latent_px=32, patch=4, embedding=128, depth=3, heads=4),
+    "taesd3": DitConfig(channels=16, latent_px=32, patch=4, embedding=128, depth=3, heads=4),
+    "sd3": DitConfig(channels=16, latent_px=32, patch=4, embedding=128, depth=3, heads=4),
+}
+"""Small networks: 64 tokens a frame, pictures of 32 or 256 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DitPretrainingConfig:
-    """Size and training of the small network."""
+    """Size and training of the network."""
 
-    network: DitConfig = field(
-        default_factory=lambda: DitConfig(
-            channels=3, latent_px=32, patch=4, embedding=96, depth=3, heads=3
-        )
-    )
+    network: DitConfig | None = None
+    """None is a small one that fits the autoencoder; not asked when weights are gone on from."""
     training: DitTrainingConfig = field(default_factory=DitTrainingConfig)
+    held_out: SplitConfig = field(default_factory=SplitConfig)
+    """What training never sees of each source."""
     max_episodes: int = 2000
+    """Of each source."""
+    max_seconds: float = 1e9
+    """Training stops here, on whatever processor."""
     threads: int = 1
+    checkpoint_every: int = 200
+    """Updates between two checkpoints, each with a sample clip."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        require_range("checkpoint_every", self.checkpoint_every, 1, 10_000_000)
         require_range("max_episodes", self.max_episodes, 1, 10_000_000)
+        require_range("max_seconds", self.max_seconds, 1.0, 1e9)
         require_range("threads", self.threads, 1, 256)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DitJob:
+    """What to train on, and where the weights go."""
+
+    sources: tuple[Source, ...]
+    out: Path
+    """A new folder."""
+    seed: int = 0
+    init: Path | None = None
+    """Folder of weights to go on from; fresh ones by default."""
+    autoencoder: AutoencoderName = "pixels"
+    autoencoder_folder: Path | None = None
+    rank: int = 0
+    """Of this process among those that train together; the first one writes."""
+    device: str = "cpu"
+
+    def keep(self, config: DitPretrainingConfig) -> Keep:
+        """Return where the run is kept until it ends; the same command goes on from it."""
+        words = [*map(str, self.sources), str(self.init), self.autoencoder, str(self.seed)]
+        order = hashlib.sha256("\n".join([*words, repr(config)]).encode()).hexdigest()[:16]
+        name = self.out.name
+        return Keep(
+            self.out.with_name(f"{name}.training"),
+            order,
+            every=config.checkpoint_every,
+            log=self.out.with_name(f"{name}.jsonl"),
+            clips=self.out.with_name(f"{name}.clips"),
+        )
+
+
 def pretrain_dit(
-    data: Path, out: Path, config: DitPretrainingConfig, seed: int, *, report: Report | None = None
+    job: DitJob, config: DitPretrainingConfig, *, report: Report | None = None
 ) -> dict[str, Any]:
-    """Train on a recording; write weights, averaged weights and notes into the new folder `out`.
+    """Train from fresh weights or go on; write averaged weights and notes into a new folder.
+
+    Returns:
+        `held_out`: by step the PSNR [dB] of `ours repeat_last` against decoded real latents.
 
     Raises:
-        ConfigError: `out` exists.
-        InputError: `data` is no recording, or its episodes are shorter than a clip.
+        ConfigError: The folder exists, the device is not there or has too little memory, or the
+            weights to go on from are of another autoencoder.
+        InputError: A source cannot be read or split, or its episodes are shorter than a clip.
     """
-    if out.exists():
-        raise ConfigError(f"{out}: exists, must be new. Choose another --out or move it away.")
-    episodes = load_latents(data, config.network.latent_px, config.max_episodes)
+    _require_new(job.out)
+    device, watch = device_of(job.device), Stopwatch()
     torch.set_num_threads(config.threads)
-    torch.manual_seed(seed)
-    watch = Stopwatch()
-    averaged, metrics = train_dit(
-        Dit(config.network), episodes, config.training, seed, report=report
+    torch.manual_seed(job.seed)
+    network, base = _network(job, config, device)
+    autoencoder = load_autoencoder(job.autoencoder, job.autoencoder_folder)
+    mixture = read_latent_mixture(
+        job.sources,
+        autoencoder,
+        picture_px_of(network.config, job.autoencoder),
+        most=config.max_episodes,
+        held_out=config.held_out,
     )
-    results = {
-        "file": out,
-        "episodes": len(episodes.latents_NTCHW),
+    keep = job.keep(config)
+    averaged, metrics = train_dit(
+        network.to(device),
+        mixture,
+        config.training,
+        job.seed,
+        report=_sampled(report, keep, network, mixture, autoencoder),
+        max_seconds=config.max_seconds,
+        keep=keep,
+    )
+    results: dict[str, Any] = {
+        "file": job.out,
+        "episodes": mixture.num_episodes,
         "parameters": sum(p.numel() for p in averaged.parameters()),
         "seconds": watch.seconds(),
         "training": metrics,
+        "held_out": _held_out(averaged, mixture, autoencoder),
+        **base,
     }
-    write_weights(out, averaged, {"weights": "ema", "autoencoder": "pixels", "seed": seed})
+    if job.rank == 0:
+        notes = {"weights": "ema", "autoencoder": job.autoencoder, "seed": job.seed, **base}
+        write_weights(job.out, averaged.cpu(), notes)
+        keep.path.unlink(missing_ok=True)
     return results
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise ConfigError(f"{out}: exists, must be new. Choose another --out or move it away.")
+
+
+def _network(
+    job: DitJob, config: DitPretrainingConfig, device: torch.device
+) -> tuple[Dit, dict[str, Any]]:
+    """Return the network to train, and the hash of the weights that it goes on from."""
+    if job.init is None:
+        fresh = config.network or _SIZES[job.autoencoder]
+        _require_memory(fresh, config, device)
+        return Dit(fresh), {}
+    size, tensors, notes = read_weights(job.init)
+    _require_memory(size, config, device)
+    of = notes.get("autoencoder", job.autoencoder)
+    if of != job.autoencoder:
+        raise ConfigError(
+            f"{job.init}: weights of the autoencoder {of}, not {job.autoencoder}. Use "
+            f"--autoencoder {of}."
+        )
+    lora = config.training.lora
+    return load_network(tensors, size).float(), {
+        "base_sha256": notes["sha256"],
+        "lora": {"rank": lora.rank, "scale": lora.scale},
+    }
+
+
+def _require_memory(
+    network: DitConfig, config: DitPretrainingConfig, device: torch.device
+) -> None:
+    needed = training_bytes(network, config.training)
+    require_device_memory(device, needed, "training a world model")
+
+
+def _sampled(
+    report: Report | None,
+    keep: Keep,
+    network: Dit,
+    mixture: LatentMixture,
+    autoencoder: Autoencoder,
+) -> Report | None:
+    latents, slots = look_at([*mixture.held_out, *mixture.parts][0], _SAMPLES, max(HORIZONS[:3]))
+
+    def draw() -> ImageArray:
+        imagined = imagine_latents(network, latents, slots).cpu()
+        network.train()
+        both = latents, torch.cat([latents[:, :1], imagined], dim=1)
+        real, ours = (to_bytes(_decode(autoencoder, part)) for part in both)
+        return beside(real, ours)
+
+    return with_samples(report, keep.clips, keep.every, draw)
+
+
+def _decode(autoencoder: Autoencoder, latents_BTCHW: Tensor) -> Tensor:
+    pictures: Tensor = autoencoder.decode(latents_BTCHW.flatten(0, 1))
+    return pictures.unflatten(0, latents_BTCHW.shape[:2])
+
+
+def _held_out(
+    network: Dit, mixture: LatentMixture, autoencoder: Autoencoder
+) -> dict[str, dict[str, float]]:
+    if not mixture.held_out:
+        return {}
+    found: dict[str, dict[str, list[float]]] = {}
+    for part in mixture.held_out:
+        latents, slots = look_at(part, _WINDOWS, max(HORIZONS))
+        imagined = _decode(autoencoder, imagine_latents(network, latents, slots).cpu())
+        real = _decode(autoencoder, latents)
+        for step in (step for step in HORIZONS if step < real.shape[1]):
+            scores = found.setdefault(str(step), {"ours": [], "repeat_last": []})
+            scores["ours"].append(psnr(imagined[:, step - 1], real[:, step]))
+            scores["repeat_last"].append(psnr(real[:, 0], real[:, step]))
+    return {
+        step: {name: sum(values) / len(values) for name, values in scores.items()}
+        for step, scores in found.items()
+    }
 
 
 def write_weights(out: Path, network: Dit, notes: Mapping[str, Any]) -> None:
@@ -107,95 +258,3 @@ def write_weights(out: Path, network: Dit, notes: Mapping[str, Any]) -> None:
         (staging / "world.json").write_text(json.dumps(whole, indent=1), "utf-8")
         sync_folder(staging)
         publish_folder(staging, out)
-
-
-def load_latents(path: Path, size_px: int, max_episodes: int) -> LatentEpisodes:
-    """Return the episodes of a recording as pixels of this size and slots.
-
-    Raises:
-        InputError: The file is no recording.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            stored = file.get_slice("images")
-            count = min(max_episodes, stored.get_shape()[0])
-            images: NDArray[np.uint8] = stored[:count]
-            actions = file.get_slice("actions")[:count].astype(np.float64)
-    except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(
-            f"{path}: is no recording ({error}). Make one with: robot-agent demos collect"
-        ) from error
-    small = [_shrunk(torch.from_numpy(episode), size_px) for episode in images]
-    return encode_episodes(PixelAutoencoder(), torch.stack(small), actions)
-
-
-def _shrunk(images_THWC: Tensor, size_px: int) -> Tensor:
-    area = F.adaptive_avg_pool2d(images_THWC.movedim(-1, 1).float(), size_px)
-    return area.round().to(torch.uint8).movedim(1, -1)
-
-
-@torch.no_grad()
-def compare_samplers(
-    folder: Path,
-    data: Path,
-    *,
-    seed: int = 0,
-    episodes: int = 32,
-    on_result: Callable[[int, int, str], None] = lambda *_: None,
-) -> dict[str, Any]:
-    """Return what each sampler costs in quality and in time, on held-out episodes.
-
-    Returns:
-        `{sampler: {"psnr": {horizon: dB}, "ssim": {horizon: share}, "fps"}}`; the samplers are
-        the published one, the same without its mistake, and ours by steps, guidance and chunk.
-    """
-    config, tensors, _ = read_weights(folder)
-    network = load_network(tensors, config)
-    held_out = load_latents(data, config.latent_px, episodes)
-    length = held_out.latents_NTCHW.shape[1]
-    if length <= _FRAMES:
-        raise InputError(
-            f"{data}: episodes of {length} frames, must have more than {_FRAMES}. Record longer."
-        )
-    results = {}
-    made = samplers_of(network, seed)
-    for name, (sampler, chunk) in made.items():
-        results[name] = _quality(sampler, chunk, held_out)
-        on_result(len(results), len(made), name)
-    return results
-
-
-def samplers_of(network: Dit, seed: int) -> dict[str, tuple[LatentSampler, int]]:
-    """Return every sampler that is compared, and how many frames it is asked for at once."""
-    causal = PublishedConfig(is_leaking=False)
-    made: dict[str, tuple[LatentSampler, int]] = {
-        "published": (PublishedSampler(network, seed=seed), 1),
-        "published, causal": (PublishedSampler(network, causal, seed), 1),
-    }
-    choices = [(10, 3.0, 1), (10, 1.0, 1), (4, 1.0, 5), (2, 1.0, 5), (1, 1.0, 1), (1, 1.0, 5)]
-    for steps, guidance, chunk in choices:
-        config = SamplerConfig(steps=steps, guidance=guidance, chunk=chunk)
-        words = f"ours, {steps} steps, guidance {guidance:g}, chunk {chunk}"
-        made[words] = (Sampler(network, config, seed), chunk)
-    return made
-
-
-def _quality(sampler: LatentSampler, chunk: int, held_out: LatentEpisodes) -> dict[str, Any]:
-    latents, autoencoder = held_out.latents_NTCHW.float(), PixelAutoencoder()
-    slots = held_out.slots_NTA[:, 1 : _FRAMES + 1]
-    watch = Stopwatch()
-    sampler.reset(latents[:, :1])
-    drawn = torch.cat([sampler.step(part) for part in slots.split(chunk, dim=1)], dim=1)
-    seconds = watch.seconds()
-    scores: dict[str, Any] = {
-        "psnr": {},
-        "ssim": {},
-        "fps": drawn[:, :, 0, 0, 0].numel() / seconds,
-    }
-    for horizon in HORIZONS:
-        ours, real = (
-            autoencoder.decode(frames) for frames in (drawn[:, horizon - 1], latents[:, horizon])
-        )
-        scores["psnr"][str(horizon)] = psnr(ours, real)
-        scores["ssim"][str(horizon)] = ssim(ours, real)
-    return scores

@@ -3,25 +3,28 @@
 Axis letters: B batch, T frames, C H W latents or pictures, A action (10), N episodes.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
-from robot_agent.core.protocols import Autoencoder
-from robot_agent.core.types import FloatArray
+from robot_agent.learn.averaging import Average
+from robot_agent.learn.early_stop import EarlyStop, EarlyStopConfig
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
-from robot_agent.learn.training_checkpoint import Checkpoint, Keep
+from robot_agent.learn.latents import LatentEpisodes, LatentMixture, draw_clips
+from robot_agent.learn.processes import num_processes, own_rows
+from robot_agent.learn.training_checkpoint import Checkpoint, Keep, log_of, modules_kept
+from robot_agent.models.lora import LoraConfig, add_lora, merge_lora, trainable
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.small_autoencoder import SmallAutoencoder
-from robot_agent.models.worldgym.actions import slots_of_episodes
-from robot_agent.models.worldgym.network import Dit, null_action
+from robot_agent.models.worldgym.network import Dit, DitConfig, null_action
+from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
 from robot_agent.models.worldgym.schedule import LEVELS, add_noise, velocity
 
 
@@ -37,6 +40,8 @@ class DitTrainingConfig:
     """Share of clips whose actions are hidden, so that guidance has something to compare."""
     ema_decay: float = 0.999
     latency_steps: int = 0
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -46,103 +51,136 @@ class DitTrainingConfig:
         require_range("ema_decay", self.ema_decay, 0.0, 0.99999)
 
 
-@dataclass(frozen=True, eq=False)
-class LatentEpisodes:
-    """Episodes of equal length, encoded once."""
-
-    latents_NTCHW: Tensor
-    """Float16, (N, T + 1, C, H, W)."""
-    slots_NTA: Tensor
-    """(N, T + 1, 10); slot t holds the action that leads to frame t."""
-
-
-@torch.no_grad()
-def encode_episodes(
-    autoencoder: Autoencoder,
-    images_NTHWC: Tensor,
-    actions_NTA: FloatArray,
-    latency_steps: int = 0,
-) -> LatentEpisodes:
-    """Return the latents of uint8 pictures and the slots of their Bridge actions (N, T, 7)."""
-    latents = []
-    for images_THWC in images_NTHWC:
-        images = images_THWC.movedim(-1, 1).float() / 255.0
-        latents.append(autoencoder.encode(images).half())
-    slots = slots_of_episodes(actions_NTA, latency_steps)
-    return LatentEpisodes(torch.stack(latents), slots)
-
-
 def diffusion_loss(
     network: Dit, latents_BTCHW: Tensor, slots_BTA: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return the mean squared error of v, each frame at a noise level of its own."""
-    levels = torch.randint(0, LEVELS, latents_BTCHW.shape[:2], generator=generator)
-    noise = torch.randn(latents_BTCHW.shape, generator=generator)
+    """Return the mean squared error of v, each frame at a noise level of its own.
+
+    Noise is drawn for the rows of all processes and each takes its own.
+    """
+    device, batch = latents_BTCHW.device, num_processes() * len(latents_BTCHW)
+    own = own_rows(batch)
+    shape = (batch, *latents_BTCHW.shape[1:])
+    levels = torch.randint(0, LEVELS, shape[:2], generator=generator)[own].to(device)
+    noise = torch.randn(shape, generator=generator)[own].to(device)
     v = network(add_noise(latents_BTCHW, levels, noise), levels, slots_BTA)
     return F.mse_loss(v, velocity(latents_BTCHW, levels, noise))
 
 
 def train_dit(
     network: Dit,
-    episodes: LatentEpisodes,
+    data: LatentEpisodes | LatentMixture,
     config: DitTrainingConfig,
     seed: int,
     *,
     report: Report | None = None,
+    max_seconds: float = math.inf,
     keep: Keep | None = None,
 ) -> tuple[Dit, Metrics]:
-    """Train in place; return the averaged network (EMA) and the last metrics.
+    """Train in place on the device that the network is on; return the average and the metrics.
+
+    The averaged network (EMA) is what early stop looks at and what is meant to be used. With
+    `config.lora` only low-rank updates are trained; both networks have them merged at the end.
 
     Raises:
         InputError: The episodes are shorter than a clip.
     """
-    _require_length(episodes, config, network)
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    network.train()
-    averaged_to = 0
+    mixture = LatentMixture((data,)) if isinstance(data, LatentEpisodes) else data
+    _require_length(mixture, config, network)
+    add_lora(network, config.lora)
+    average = Average(network, config.ema_decay)
+    metrics = _fit_both(
+        (network, average),
+        mixture,
+        config,
+        seed,
+        report=report,
+        max_seconds=max_seconds,
+        keep=keep,
+    )
+    for trained in (network, average.network):
+        merge_lora(trained.eval())
+    return average.network, metrics
+
+
+def _fit_both(
+    networks: tuple[Dit, Average[Dit]],
+    mixture: LatentMixture,
+    config: DitTrainingConfig,
+    seed: int,
+    *,
+    report: Report | None,
+    max_seconds: float,
+    keep: Keep | None,
+) -> Metrics:
+    """Train the network, and let its average follow after every update."""
+    network, average = networks
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    early_stop = _early_stop(average.network, mixture, config.early_stop)
+    kept = modules_kept(network=network, average=average, early_stop=early_stop)
 
     def loss_of_step(step: int) -> tuple[Tensor, Metrics]:
-        nonlocal averaged_to
-        if step > averaged_to:
-            average.update_parameters(network)
-            averaged_to = step
-        latents, slots = draw_clips(episodes, config.batch, config.frames, rng)
-        hidden = torch.rand(len(slots), 1, 1, generator=generator) < config.action_dropout
-        slots = torch.where(hidden, null_action(slots), slots)
-        with mixed_precision():
-            loss = diffusion_loss(network, latents, slots, generator)
+        average.follow(step)
+        clips = mixture.draw(config.batch, config.frames, rng)
+        loss = _loss_of(network.train(), *clips, config.action_dropout, generator)
         return loss, {"loss": float(loss.detach())}
 
-    kept = {"network": network, "average": average}
     metrics = fit(
-        network.parameters(),
+        trainable(network),
         loss_of_step,
         config.fit,
         report=report,
-        log=None if keep is None else keep.log,
+        log=log_of(keep),
+        max_seconds=max_seconds,
         checkpoint=None if keep is None else Checkpoint(keep, kept, rng, generator),
+        early_stop=early_stop,
     )
-    average.update_parameters(network.eval())
-    return cast("Dit", average.module).eval(), metrics
+    average.end(early_stop)
+    return metrics
 
 
-def draw_clips(
-    episodes: LatentEpisodes, batch: int, frames: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return random clips of latents (B, T, C, H, W) float32 and their slots (B, T, 10).
+def _loss_of(
+    network: Dit, latents: Tensor, slots: Tensor, hidden: float, generator: torch.Generator
+) -> Tensor:
+    """Return the loss of clips, the actions of a share `hidden` of which are not told."""
+    batch, device = num_processes() * len(slots), next(network.parameters()).device
+    is_hidden = torch.rand(batch, 1, 1, generator=generator)[own_rows(batch)] < hidden
+    told = torch.where(is_hidden, null_action(slots), slots)
+    with mixed_precision(device.type):
+        return diffusion_loss(network, latents.to(device), told.to(device), generator)
 
-    The first slot of a clip is zero, as at the start of a rollout: what led to its first frame is
-    not known there either.
-    """
-    count, length = episodes.latents_NTCHW.shape[:2]
-    rows = torch.from_numpy(rng.integers(0, count, batch))[:, None]
-    starts = torch.from_numpy(rng.integers(0, length - frames + 1, batch))[:, None]
-    steps = starts + torch.arange(frames)
-    slots = episodes.slots_NTA[rows, steps].clone()
-    slots[:, 0] = 0.0
-    return episodes.latents_NTCHW[rows, steps].float(), slots
+
+def _early_stop(network: Dit, mixture: LatentMixture, config: EarlyStopConfig) -> EarlyStop | None:
+    if not config.looks_at(mixture.held_out):
+        return None
+    looks = [look_at(part, config.windows, config.steps) for part in mixture.held_out]
+
+    def error(watched: nn.Module) -> float:
+        errors = [latent_error(cast("Dit", watched), *look) for look in looks]
+        return sum(errors) / len(errors)
+
+    return EarlyStop(network, error, config)
+
+
+def look_at(episodes: LatentEpisodes, clips: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Return clips of at most `steps` steps of held-out episodes, the same at every call."""
+    frames = min(steps + 1, int(episodes.lengths().max()))
+    return draw_clips(episodes, clips, frames, np.random.default_rng(0))
+
+
+@torch.no_grad()
+def imagine_latents(network: Dit, latents_BTCHW: Tensor, slots_BTA: Tensor) -> Tensor:
+    """Return the latents after the first frame (B, T - 1, C, H, W), as our sampler draws them."""
+    device = next(network.parameters()).device
+    sampler = Sampler(network, SamplerConfig())
+    sampler.reset(latents_BTCHW[:, :1].to(device))
+    return sampler.step(slots_BTA[:, 1:].to(device))
+
+
+def latent_error(network: Dit, latents_BTCHW: Tensor, slots_BTA: Tensor) -> float:
+    """Return the mean squared error of imagined latents over the steps of clips."""
+    imagined = imagine_latents(network, latents_BTCHW, slots_BTA)
+    return float((imagined - latents_BTCHW[:, 1:].to(imagined)).square().mean())
 
 
 def train_autoencoder(
@@ -182,10 +220,25 @@ def train_autoencoder(
     return metrics
 
 
-def _require_length(episodes: LatentEpisodes, config: DitTrainingConfig, network: Dit) -> None:
-    length, window = episodes.latents_NTCHW.shape[1], network.config.window
-    if not config.frames <= min(length, window):
+def training_bytes(network: DitConfig, config: DitTrainingConfig) -> int:
+    """Return how much memory training takes at least, in float32.
+
+    Weights, gradients, two moments, the average and the best average; and what back-propagation
+    keeps: 17 numbers per token and channel in each of the two layers of a block (Korthikanti et
+    al. 2022, arXiv 2205.05198, equation 2 without attention maps: 34 bytes of 2 a number).
+    """
+    with torch.device("meta"):
+        weights = sum(parameter.numel() for parameter in Dit(network).parameters())
+    tokens = config.batch * config.frames * network.patches
+    kept = 17 * 2 * network.depth * tokens * network.embedding
+    return 4 * (6 * weights + kept)
+
+
+def _require_length(mixture: LatentMixture, config: DitTrainingConfig, network: Dit) -> None:
+    longest = min(int(part.lengths().max()) for part in mixture.parts)
+    window = network.config.window
+    if not config.frames <= min(longest, window):
         raise InputError(
-            f"clips of {config.frames} frames, must be at most the {length} of an episode and the "
-            f"window of {window}. Set frames lower or record longer episodes."
+            f"clips of {config.frames} frames, must be at most the {longest} of an episode and "
+            f"the window of {window}. Set frames lower or record longer episodes."
         )

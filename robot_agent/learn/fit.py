@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import TrainingDivergedError
+from robot_agent.learn.early_stop import EarlyStop
 from robot_agent.learn.training_checkpoint import Checkpoint
 
 Metrics = dict[str, float]
@@ -57,11 +58,12 @@ def fit(
     log: Path | None = None,
     max_seconds: float = math.inf,
     checkpoint: Checkpoint | None = None,
+    early_stop: EarlyStop | None = None,
 ) -> Metrics:
     """Minimise `loss_of_step(step)`; return the mean metrics of the last tenth.
 
-    Under torchrun every process calls this with batches of its own; gradients are averaged over
-    them, so that all keep the same weights.
+    Under torchrun every process calls this with rows of its own of one batch; gradients are
+    averaged over them, so that all keep the same weights.
 
     Args:
         parameters: What is trained.
@@ -71,6 +73,8 @@ def fit(
         log: JSON-lines file to append to.
         max_seconds: Stops early when this much time has passed.
         checkpoint: Keeps the run, and resumes one that was cut short.
+        early_stop: Ends the run when held-out error no longer falls, and then, as at its regular
+            end, gives the network its best weights; the metrics gain `held_out`.
 
     Raises:
         TrainingDivergedError: The loss or the gradient is not finite.
@@ -89,19 +93,24 @@ def fit(
         metrics = _accumulate(trained, loss_of_step, step, config)
         optimizer.step()
         recent = [*recent[-max(9, config.steps // 10) :], metrics]
+        is_over = early_stop is not None and early_stop.is_over(step + 1)
         if checkpoint is not None:
             checkpoint.save(step + 1, optimizer)
         if report is not None:
             report(step + 1, config.steps, metrics)
         if log is not None and (step % 20 == 0 or step + 1 == config.steps):
-            with log.open("a", encoding="utf-8") as file:
-                file.write(
-                    json.dumps({"step": step, "seconds": watch.seconds(), **metrics}) + "\n"
-                )
-        if watch.seconds() > max_seconds:
+            _append(log, {"step": step, "seconds": watch.seconds(), **metrics})
+        if is_over or watch.seconds() > max_seconds:
             break
     keys = recent[-1] if recent else {}
-    return {key: sum(m[key] for m in recent) / len(recent) for key in keys}
+    means = {key: sum(m[key] for m in recent) / len(recent) for key in keys}
+    return means if early_stop is None else {**means, "held_out": early_stop.restore()}
+
+
+def _append(log: Path, line: Metrics) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _accumulate(

@@ -11,7 +11,8 @@ import torch.distributed as dist
 def training_processes() -> Iterator[int]:
     """Join the processes of torchrun inside the block and yield this one's rank; alone, 0.
 
-    Gradients are averaged by `fit`; each process draws batches of its own.
+    Gradients are averaged by `fit`. All draw the same batch for everyone, with the same random
+    numbers, and take rows of their own: two processes equal one with twice the batch.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0
@@ -26,3 +27,24 @@ def training_processes() -> Iterator[int]:
 def is_alone() -> bool:
     """Return whether no other process trains along."""
     return not (dist.is_available() and dist.is_initialized())
+
+
+def num_processes() -> int:
+    """Return how many processes train together."""
+    return 1 if is_alone() else dist.get_world_size()
+
+
+def is_writer() -> bool:
+    """Return whether this process writes the files of a run: the first one does."""
+    return is_alone() or dist.get_rank() == 0
+
+
+def own_rows(batch: int) -> slice:
+    """Return which rows of a batch for all processes are this one's: every `num_processes`-th."""
+    return slice(None) if is_alone() else slice(dist.get_rank(), batch, dist.get_world_size())
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if not is_alone():
+        dist.barrier()

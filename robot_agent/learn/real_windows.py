@@ -20,11 +20,11 @@ from robot_agent.learn.clip_data import (
     MIN_FRAMES,
     delayed_actions,
     integrated_states,
-    lag_correlations,
+    measured_lag,
     read_clips,
 )
 from robot_agent.learn.data import Episodes, subset
-from robot_agent.learn.pretraining import read_recording
+from robot_agent.learn.sources import read_recording
 from robot_agent.models.scaling import unscale_states
 from robot_agent.store.clips import load_clip
 
@@ -131,7 +131,7 @@ def of_clips(folder: Path, train_share: float, lag_steps: int | None = None) -> 
         EpisodeFormatError: A clip is damaged.
     """
     small = read_clips(folder, train_share)
-    lag = int(np.argmax(lag_correlations(small))) if lag_steps is None else lag_steps
+    lag = measured_lag(small) if lag_steps is None else lag_steps
     found = []
     for clip in small:
         frames, first = load_clip(folder, clip.name).frames, max(0, clip.cut - 1)

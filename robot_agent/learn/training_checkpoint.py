@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from robot_agent.core.config import require_range
 from robot_agent.core.errors import InputError
+from robot_agent.learn.processes import is_writer, wait_for_all
 from robot_agent.models.tiny_team import load_into
 from robot_agent.store.durable import replace_file, storage_errors
 
@@ -35,10 +36,22 @@ class Keep:
     """Updates between two checkpoints."""
     log: Path | None = None
     """Metrics as they come, one JSON line each."""
+    clips: Path | None = None
+    """Folder for clips of what the model imagines, beside what happened, at every checkpoint."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_range("every", self.every, 1, 10_000_000)
+
+
+def log_of(keep: Keep | None) -> Path | None:
+    """Return where this process writes metrics: the first one does."""
+    return keep.log if keep is not None and is_writer() else None
+
+
+def modules_kept(**modules: nn.Module | None) -> dict[str, nn.Module]:
+    """Return those of the modules that there are, by name."""
+    return {name: module for name, module in modules.items() if module is not None}
 
 
 class Checkpoint:
@@ -65,6 +78,11 @@ class Checkpoint:
         path = self._keep.path
         if not path.exists():
             return 0
+        step = self._load(path, optimizer)
+        wait_for_all()
+        return step
+
+    def _load(self, path: Path, optimizer: torch.optim.Optimizer) -> int:
         try:
             with safe_open(path, framework="pt") as file:
                 words = file.metadata() or {}
@@ -87,8 +105,11 @@ class Checkpoint:
         return int(words["step"])
 
     def save(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Replace the checkpoint when one is due after `step` updates."""
-        if step % self._keep.every:
+        """Replace the checkpoint when one is due after `step` updates; the first process does.
+
+        The random numbers of all processes are the same, so one file serves them all.
+        """
+        if step % self._keep.every or not is_writer():
             return
         tensors: dict[str, Tensor] = {}
         for name, module in self._modules.items():
@@ -105,6 +126,7 @@ class Checkpoint:
         }
         content = save({key: value.contiguous() for key, value in tensors.items()}, words)
         with storage_errors("writing a checkpoint", self._keep.path):
+            self._keep.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._keep.path, content)
 
 

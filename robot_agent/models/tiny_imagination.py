@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robot_agent.core.bridge_action import bridge_state
 from robot_agent.core.errors import InputError
+from robot_agent.core.protocols import Autoencoder
 from robot_agent.core.types import ACTION_DIM, FloatArray, ImageArray, Observation, require_array
 from robot_agent.models.precision import mixed_precision
 from robot_agent.models.scaling import (
@@ -31,23 +32,38 @@ MAX_ACTION = 0.5
 class TinyImagination:
     """A batch of imagined episodes; action t leads from frame t to frame t+1."""
 
-    def __init__(self, world: TinyWorld) -> None:
-        """Take a trained network; set to evaluation mode here."""
-        self._world = world.eval()
-        self._image = self._first = torch.zeros(0, 3, SIZE_PX, SIZE_PX)
+    def __init__(
+        self,
+        world: TinyWorld,
+        autoencoder: Autoencoder | None = None,
+        picture_px: int = SIZE_PX,
+    ) -> None:
+        """Take a trained network; set to evaluation mode here.
+
+        Args:
+            world: The network.
+            autoencoder: Of its latents; None when it imagines RGB.
+            picture_px: Side of the square pictures.
+        """
+        self._world, self._autoencoder, self._picture_px = world.eval(), autoencoder, picture_px
+        self._image = self._first = torch.zeros(0, world.config.seen, 1, 1)
         self._state = self._previous_action = torch.zeros(0, ACTION_DIM)
 
     def reset(self, observations: Sequence[Observation]) -> ImageArray:
-        """Begin from real observations; return their frames (B, 64, 64, 3)."""
-        images = np.stack([resize_squashed(o.image_hwc, SIZE_PX) for o in observations])
+        """Begin from real observations; return their frames (B, H, W, 3)."""
+        size = self._picture_px
+        images = np.stack([resize_squashed(o.image_hwc, size) for o in observations])
         states = np.stack([bridge_state(o.joints_rad, o.gripper) for o in observations])
-        self._first = self._image = to_unit(images)
+        pictures = to_unit(images)
+        if self._autoencoder is not None:
+            pictures = self._autoencoder.encode(pictures).float()
+        self._first = self._image = pictures
         self._state = scale_states(states)
         self._previous_action = torch.zeros(len(images), ACTION_DIM)
         return images
 
     def step(self, actions_BA: NDArray[np.float64]) -> ImageArray:
-        """Advance every rollout by one Bridge action (B, 7); return frames (B, 64, 64, 3).
+        """Advance every rollout by one Bridge action (B, 7); return frames (B, H, W, 3).
 
         Raises:
             InputError: Actions of another number, dimension or scale, or not finite.
@@ -60,7 +76,9 @@ class TinyImagination:
                 f"are not Bridge actions. Un-normalise them first."
             )
         self._advance(scale_actions(actions))
-        return to_bytes(self._image)
+        if self._autoencoder is None:
+            return to_bytes(self._image)
+        return to_bytes(self._autoencoder.decode(self._image))
 
     @torch.no_grad()
     def _advance(self, action_BA: Tensor) -> None:

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from robot_agent.core.errors import InputError
+from robot_agent.models.cosmos import CosmosConfig, CosmosImagination
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.tiny_imagination import TinyImagination
-from robot_agent.models.tiny_world import TinyWorld
+from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym.imagination import DitImagination, ImaginationConfig
 from robot_agent.models.worldgym.network import Dit, DitConfig
 from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
-from tests.contracts.worlds import CountingWorld, counting_action, observations
+from tests.contracts.worlds import CountingWorld, Folded, counting_action, observations
+from tests.models.tiny_cosmos import tiny_cosmos
 
 
 def untrained_imagination():
@@ -32,13 +34,32 @@ def untrained_dit_imagination():
     return DitImagination(sampler, PixelAutoencoder(), ImaginationConfig(picture_px=64))
 
 
+def untrained_cosmos_imagination():
+    return CosmosImagination(tiny_cosmos(), CosmosConfig(picture_px=64, chunk=4, steps=1))
+
+
+def untrained_latent_imagination():
+    torch.manual_seed(5)
+    network = TinyWorld(TinyWorldConfig(seen=12, patch=2))
+    with torch.no_grad():
+        network.head.weight.mul_(20.0)
+    return TinyImagination(network, Folded(), 64)
+
+
+IMAGINATIONS = [
+    untrained_imagination,
+    untrained_latent_imagination,
+    untrained_dit_imagination,
+    untrained_cosmos_imagination,
+]
+
+
 @pytest.fixture(
     params=[
-        untrained_imagination,
-        untrained_dit_imagination,
+        *IMAGINATIONS,
         lambda: CountingWorld(strict=False),
     ],
-    ids=["TinyImagination", "DitImagination", "CountingWorld"],
+    ids=["TinyImagination", "latents", "DitImagination", "CosmosImagination", "CountingWorld"],
 )
 def make_world(request):
     return request.param
@@ -115,7 +136,7 @@ def test_actions_of_another_kind_are_refused(make_world, actions):
     assert np.isfinite(first).all()
 
 
-@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+@pytest.mark.parametrize("make", IMAGINATIONS)
 def test_the_message_of_a_wrong_scale_names_value_limit_and_remedy(make):
     world = make()
     world.reset(observations(1))
@@ -127,7 +148,7 @@ def test_the_message_of_a_wrong_scale_names_value_limit_and_remedy(make):
     )
 
 
-@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+@pytest.mark.parametrize("make", IMAGINATIONS)
 def test_the_order_of_the_batch_does_not_matter_to_the_imagination(make):
     seen, actions = observations(3), some_actions(3, 3)
     order = [2, 0, 1]
@@ -136,7 +157,7 @@ def test_the_order_of_the_batch_does_not_matter_to_the_imagination(make):
     assert np.abs(whole[:, order].astype(int) - turned.astype(int)).max() <= 2
 
 
-@pytest.mark.parametrize("make", [untrained_imagination, untrained_dit_imagination])
+@pytest.mark.parametrize("make", IMAGINATIONS)
 def test_an_action_changes_the_very_next_frame_of_its_own_rollout(make):
     seen, actions = observations(2), some_actions(2, 2)
     changed = actions.copy()

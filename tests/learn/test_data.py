@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from robot_agent.core.errors import InputError
 from robot_agent.learn.data import (
-    concatenate,
     draw_windows,
     episodes_from_store,
+    join,
     load_demonstrations,
     subset,
 )
@@ -91,7 +91,7 @@ def test_a_subset_keeps_rows_together():
 def test_batches_are_joined_in_order():
     rng = np.random.default_rng(0)
     one, two = (draw_windows(counting_episodes(), size, 2, rng) for size in (2, 3))
-    joined = concatenate(one, two)
+    joined = join([one, two])
     assert torch.equal(joined.actions_BTA[2:], two.actions_BTA)
     assert len(joined.first_BCHW) == 5
 

@@ -10,13 +10,9 @@ from safetensors.numpy import save_file
 from robot_agent.cli import main
 from robot_agent.core.errors import ConfigError, InputError
 from robot_agent.learn.dit_pretraining import HORIZONS
-from robot_agent.learn.dit_training import (
-    DitTrainingConfig,
-    diffusion_loss,
-    encode_episodes,
-    train_dit,
-)
+from robot_agent.learn.dit_training import DitTrainingConfig, diffusion_loss, train_dit
 from robot_agent.learn.fit import FitConfig
+from robot_agent.learn.latents import encode_episodes
 from robot_agent.learn.picture_scores import ssim
 from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.worldgym.loading import load_imagination

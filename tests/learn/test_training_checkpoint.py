@@ -1,5 +1,8 @@
 """A run that is killed goes on to the very numbers it would have reached; processes share one."""
 
+import dataclasses
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -11,12 +14,18 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file, save_file
 
-from robot_agent.core.errors import BundleRejectedError, InputError
-from robot_agent.learn.dit_training import DitTrainingConfig, LatentEpisodes, train_dit
+from robot_agent.core.errors import BundleRejectedError, ConfigError, InputError
+from robot_agent.learn.dit_pretraining import DitJob, DitPretrainingConfig, pretrain_dit
+from robot_agent.learn.dit_training import DitTrainingConfig, train_dit
 from robot_agent.learn.fit import FitConfig, fit
+from robot_agent.learn.latents import LatentEpisodes
+from robot_agent.learn.sources import Source
+from robot_agent.learn.split import SplitConfig
 from robot_agent.learn.training_checkpoint import Keep
 from robot_agent.learn.world_training import WorldTrainingConfig, train_world
+from robot_agent.models.lora import LoraConfig
 from robot_agent.models.tiny_world import TinyWorld, TinyWorldConfig
 from robot_agent.models.worldgym.network import Dit, DitConfig
 from robot_agent.sim.collect import Plan, collect
@@ -172,6 +181,130 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     one = fit_line(numbers()).numpy()
     for rank in range(2):
         assert np.allclose(np.load(tmp_path / f"{rank}.npy"), one, atol=1e-6)
+
+
+EVEN = FitConfig(steps=4, learning_rate=1e-4, warmup_steps=1)
+
+
+def halved(frames, keep=None, stop=0):
+    """Train with so many frames for this process; two processes train with twice as many."""
+    config = WorldTrainingConfig(fit=EVEN, frames=frames, unroll=(1,), stages=(1.0,))
+    return train(keep, stop_after(stop) if stop else None, config)
+
+
+def _one_of_two(rank: int, folder: Path, stop: int) -> None:
+    store = f"file://{folder}/store_{stop}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    try:
+        keep = Keep(folder / "run", "order", every=1)
+        found = halved(4, keep if stop >= 0 else None, max(stop, 0))
+        save_file(found, folder / f"{rank}.safetensors")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        dist.destroy_process_group()
+
+
+def two_processes(folder: Path, stop: int):
+    """Train on two processes: -1 without checkpoints, 0 with them, n stops after n updates."""
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=_one_of_two, args=(rank, folder, stop)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(180)
+    assert [process.exitcode for process in both] == [0, 0]
+
+
+def mean_difference(one, two):
+    return float(np.mean([(one[name] - two[name]).abs().mean() for name in one]))
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_with_twice_the_batch_trains(tmp_path):
+    two_processes(tmp_path, -1)
+    both = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    assert_equal(*both)
+    assert mean_difference(both[0], halved(8)) < 1e-6
+    assert mean_difference(both[0], halved(4)) > 1e-5
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_from_one_checkpoint(tmp_path):
+    two_processes(tmp_path, 2)
+    assert not (tmp_path / "0.safetensors").exists()
+    assert (tmp_path / "run").exists()
+    two_processes(tmp_path, 0)
+    both = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    assert_equal(*both)
+    assert mean_difference(both[0], halved(8)) < 1e-6
+
+
+def dit_run(tmp_path, name, stop=0, **changes):
+    size = DitConfig(channels=3, latent_px=8, patch=4, embedding=16, depth=1, heads=2)
+    training = DitTrainingConfig(fit=FitConfig(steps=5), batch=2, frames=4, ema_decay=0.5)
+    config = DitPretrainingConfig(network=size, training=training, checkpoint_every=2, **changes)
+    source = Source("recording", tmp_path / "play.safetensors")
+    job = DitJob(sources=(source,), out=tmp_path / name, seed=3)
+    return pretrain_dit(job, config, report=stop_after(stop) if stop else None)
+
+
+@pytest.fixture
+def play(tmp_path):
+    save_recording(
+        tmp_path / "play.safetensors", collect(Plan(kind="play", num=4, seed=5, steps=6), 1)
+    )
+
+
+def test_a_diffusion_model_goes_on_where_it_was_stopped(tmp_path, play):
+    straight = dit_run(tmp_path, "straight")
+    with pytest.raises(KeyboardInterrupt):
+        dit_run(tmp_path, "run", stop=3)
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run.training").exists()
+    resumed = dit_run(tmp_path, "run")
+    assert_equal(
+        *(load_file(tmp_path / name / "world.safetensors") for name in ("run", "straight"))
+    )
+    assert not (tmp_path / "run.training").exists()
+    assert resumed["parameters"] == straight["parameters"]
+    assert [path.name for path in sorted((tmp_path / "run.clips").iterdir())] == [
+        "000002.mp4", "000004.mp4", "000005.mp4",
+    ]  # fmt: skip
+
+
+def test_a_run_makes_the_folder_that_it_is_kept_in(tmp_path, play):
+    dit_run(tmp_path, "not/there/yet")
+    assert (tmp_path / "not" / "there" / "yet" / "world.json").exists()
+
+
+def test_a_diffusion_model_is_finetuned_by_low_rank_and_names_its_base(tmp_path, play):
+    dit_run(tmp_path, "base", held_out=SplitConfig(episodes=0.25))
+    base = load_file(tmp_path / "base" / "world.safetensors")
+    lora = DitTrainingConfig(
+        fit=FitConfig(steps=3, learning_rate=1e-2), batch=2, frames=4, lora=LoraConfig(rank=2)
+    )
+    job = DitJob(
+        sources=(Source("recording", tmp_path / "play.safetensors"),),
+        out=tmp_path / "tuned", init=tmp_path / "base",
+    )  # fmt: skip
+    results = pretrain_dit(
+        job, DitPretrainingConfig(training=lora, held_out=SplitConfig(episodes=0.25))
+    )
+    notes = json.loads((tmp_path / "tuned" / "world.json").read_text())
+    whole = (tmp_path / "base" / "world.safetensors").read_bytes()
+    assert notes["base_sha256"] == hashlib.sha256(whole).hexdigest()
+    assert notes["lora"] == {"rank": 2, "scale": 2.0}
+    assert set(results["held_out"]) == {"1", "5"}
+    tuned = load_file(tmp_path / "tuned" / "world.safetensors")
+    assert list(tuned) == list(base)
+    changed = tuned["x_proj.weight"] - base["x_proj.weight"]
+    assert 0 < torch.linalg.matrix_rank(changed.flatten(1), atol=1e-6) <= 2
+    with pytest.raises(ConfigError, match="weights of the autoencoder pixels, not taef2"):
+        pretrain_dit(
+            dataclasses.replace(job, out=tmp_path / "other", autoencoder="taef2"),
+            DitPretrainingConfig(training=lora),
+        )
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from robot_agent.models.small_autoencoder import PixelAutoencoder
 from robot_agent.models.taef2 import Taef2
 from robot_agent.models.worldgym.checkpoint import load_network, read_weights
 from robot_agent.models.worldgym.imagination import DitImagination, ImaginationConfig
+from robot_agent.models.worldgym.network import DitConfig
 from robot_agent.models.worldgym.sampler import Sampler, SamplerConfig
 
 AutoencoderName = Literal["sd3", "taesd3", "taef2", "pixels"]
@@ -44,14 +45,20 @@ def load_imagination(
     network = load_network(tensors, config).to(fast_dtype())
     return DitImagination(
         Sampler(network, sampler or SamplerConfig(), seed),
-        _autoencoder(autoencoder, autoencoder_folder),
+        load_autoencoder(autoencoder, autoencoder_folder),
         ImaginationConfig(
-            picture_px=config.latent_px * _FACTORS[autoencoder], latency_steps=latency_steps
+            picture_px=picture_px_of(config, autoencoder), latency_steps=latency_steps
         ),
     )
 
 
-def _autoencoder(name: AutoencoderName, folder: Path | None) -> Autoencoder:
+def picture_px_of(config: DitConfig, autoencoder: AutoencoderName) -> int:
+    """Return the side of the pictures whose latents a network takes."""
+    return config.latent_px * _FACTORS[autoencoder]
+
+
+def load_autoencoder(name: AutoencoderName, folder: Path | None) -> Autoencoder:
+    """Return an autoencoder; ConfigError without the folder of its weights."""
     if name == "pixels":
         return PixelAutoencoder()
     if folder is None:

@@ -207,7 +207,9 @@ class Dit(nn.Module):
         condition = condition + self.action_embedder(actions_BTA.to(dtype))
         head = c.embedding // c.heads
         space = picture_table(H // c.patch, W // c.patch, head, c.rotary)
-        past = Past(frame_table(first_frame, T, head), self._mask(cache, first_frame, T), cache)
+        mask = self._mask(cache, first_frame, T)
+        mask = None if mask is None else mask.to(x.device)
+        past = Past(frame_table(first_frame, T, head), mask, cache)
         for past.layer, block in enumerate(self.blocks):
             x = block(x, condition, space, past)
         return self._pictures(self.final_layer(x, condition), H, W)

@@ -70,7 +70,8 @@ class Sampler:
         require_room(latents_BTCHW, self._network.config)
         batch, frames = latents_BTCHW.shape[:2]
         self._past_latents = latents_BTCHW.float()
-        self._past_actions = torch.zeros(batch, frames, self._network.config.action_dim)
+        shape = (batch, frames, self._network.config.action_dim)
+        self._past_actions = latents_BTCHW.new_zeros(shape).float()
         self._frame = frames
         self._cache = self._new_cache()
 
@@ -110,7 +111,7 @@ class Sampler:
         clean, clean_levels = as_context(self._past_latents)
         first = self._frame - clean.shape[1]
         for i, level in enumerate(levels[:-1]):
-            noisy_levels = torch.full(shape[:2], level)
+            noisy_levels = torch.full(shape[:2], level, device=latents.device)
             if i == 0 or not config.cached:
                 frames = torch.cat([clean, latents], dim=1)
                 told = torch.cat([clean_levels, noisy_levels], dim=1)
@@ -151,4 +152,4 @@ class Sampler:
         for frame in range(self._frame, self._frame + count):
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + frame)
             frames.append(torch.randn(shape[2:], generator=generator))
-        return torch.stack(frames).expand(shape)
+        return torch.stack(frames).to(self._past_latents.device).expand(shape)

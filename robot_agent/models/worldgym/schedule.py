@@ -58,7 +58,7 @@ def as_context(latents_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
 
 def ddim_step(noised: Tensor, v: Tensor, level: int, next_level: int) -> Tensor:
     """Return the frames (B, T, C, H, W) at the next, lower level."""
-    here, there = share_at(torch.tensor([[level], [next_level]]))[:, 0]
+    here, there = share_at(torch.tensor([[level], [next_level]], device=noised.device))[:, 0]
     clean = here.sqrt() * noised - (1.0 - here).sqrt() * v
     noise = (1.0 - here).sqrt() * noised + here.sqrt() * v
     return there.sqrt() * clean + (1.0 - there).sqrt() * noise
