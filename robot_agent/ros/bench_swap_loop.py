@@ -183,11 +183,13 @@ class _Loop:
             raise TimeoutError(f"no action of version {tag} within {_PATIENCE_S:g} s")
 
     def _overwrite(self, tag: int, tensors: list[FloatArray]) -> None:
+        """Change weights under the loop, a tensor a tick: what the tear detector must see."""
         policy = self._slot.active
         assert isinstance(policy, TaggedPolicy)
         policy.tag = tag
         for old, new in zip(policy.tensors, tensors, strict=True):
             old[:] = new
+            self._is_done.wait(1.0 / self._settings["rate_hz"])
 
     def run(self) -> dict[str, Any]:
         """Run both; return how late each tick was, and how long each swap took."""
