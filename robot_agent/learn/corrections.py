@@ -3,6 +3,7 @@
 Axis letters: B batch, K action of the chunk, A dimension, V bin, C H W picture.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 from robot_agent.core.config import require_range
 from robot_agent.core.types import Episode, Observation
 from robot_agent.learn.anchor import Anchor
+from robot_agent.learn.averaging import between
 from robot_agent.learn.fit import FitConfig, Metrics, Report, fit
 from robot_agent.learn.imagine import Start
 from robot_agent.learn.policy_training import recolor, soft_cross_entropy
@@ -50,8 +52,8 @@ class CorrectionConfig:
     """Weight of making the `CHUNK` proposals before a takeover less likely."""
     anchor: float = 1.0
     """Weight of the divergence from the weights before, on pictures of other scenes."""
-    kept: float = 0.6
-    """Share of the way from the weights before to the imitating ones that is gone in the end."""
+    way: float = 0.6
+    """How far to go from the weights before to those that imitate, 0 to 1."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -61,7 +63,7 @@ class CorrectionConfig:
         require_range("color", self.color, 0.0, 1.0)
         require_range("blame", self.blame, 0.0, 1.0)
         require_range("anchor", self.anchor, 0.0, 100.0)
-        require_range("kept", self.kept, 0.0, 1.0)
+        require_range("way", self.way, 0.0, 1.0)
 
 
 def by_operator(episode: Episode) -> NDArray[np.bool_]:
@@ -188,11 +190,8 @@ def imitate(
 ) -> Metrics:
     """Train in place on corrected chunks; return the last metrics, empty without corrections.
 
-    In the end the weights are drawn back towards those before: between both the new scene gains
-    more, and the old ones lose less, than where training on a hundred chunks ends.
-
-    Source: Wortsman et al. 2022, Robust fine-tuning of zero-shot models, section 3,
-    arXiv 2109.01903.
+    In the end the weights are drawn back towards those before, see `averaging.between`: a hundred
+    chunks are soon learned by heart.
 
     Raises:
         TrainingDivergedError: The loss or the gradient is not finite.
@@ -202,7 +201,7 @@ def imitate(
     if len(used) == 0:
         return {}
     generator = torch.Generator().manual_seed(seed)
-    before = [parameter.detach().clone() for parameter in policy.parameters()]
+    before = copy.deepcopy(policy)
     policy.train()
 
     def loss_of_step(_: int) -> tuple[Tensor, Metrics]:
@@ -221,9 +220,7 @@ def imitate(
     metrics = fit(
         policy.parameters(), loss_of_step, config.fit, report=report, max_seconds=max_seconds
     )
-    with torch.no_grad():
-        for parameter, old in zip(policy.parameters(), before, strict=True):
-            parameter.copy_(torch.lerp(old, parameter, config.kept))
+    between(before, policy, config.way)
     policy.eval()
     return metrics
 

@@ -12,6 +12,7 @@ import torch
 from robot_agent.core.clock import Stopwatch
 from robot_agent.core.config import require_range, to_plain
 from robot_agent.core.errors import InputError
+from robot_agent.learn.averaging import between
 from robot_agent.learn.clips import save_finetuned, shipped_world
 from robot_agent.learn.data import Episodes, chain, subset
 from robot_agent.learn.fit import FitConfig, Report
@@ -136,13 +137,6 @@ def finetune_on_episodes(
     save_finetuned(out, world, {**results, "config": to_plain(config), "seed": seed})
     keep.path.unlink(missing_ok=True)
     return results
-
-
-@torch.no_grad()
-def between(before: TinyWorld, world: TinyWorld, way: float) -> None:
-    """Move the weights of `world` to `way` of the way from those of `before`, in place."""
-    for tuned, old in zip(world.parameters(), before.parameters(), strict=True):
-        tuned.copy_(torch.lerp(old.to(tuned), tuned, way))
 
 
 def _measured(

@@ -4,6 +4,7 @@ Axis letters: B batch, K action of the chunk (5), A dimension (7), V bin of a to
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Self
 
@@ -14,7 +15,7 @@ from robot_agent.core.bridge_action import Normalization
 from robot_agent.core.types import FloatArray
 
 
-class ChunkPolicy(nn.Module):
+class ChunkPolicy(nn.Module, ABC):
     """Pictures (B, 3, H, W) in [0, 1] and instruction ids (B,) to logits (B, K, 7, V) of a chunk.
 
     Every token of the chunk is drawn by itself given the picture, so that log-probabilities are
@@ -22,13 +23,13 @@ class ChunkPolicy(nn.Module):
     """
 
     @property
+    @abstractmethod
     def num_instructions(self) -> int:
         """Number of instruction ids."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bin_centers(self) -> Tensor:
         """Return the value (V,) of every bin in [-1, 1]."""
-        raise NotImplementedError
 
     def bridge_actions(self, tokens_BKA: Tensor) -> FloatArray:
         """Return the Bridge actions (..., 7) of tokens (..., 7)."""

@@ -6,6 +6,7 @@ the cells; nothing of the physics that play the real robot.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,12 @@ def _play(out: Path, config: TwinTeamConfig, workers: int, say: Tell) -> Episode
             plan = Plan(
                 kind="play", num=config.play, seed=config.seed, cell=cell, steps=config.steps
             )
-            told = lambda done, total, _, c=cell: say(f"play in the {c}: {done}/{total}")  # noqa: E731
-            save_recording(path, collect(plan, workers, told))
+            save_recording(path, collect(plan, workers, partial(_tell_play, say, cell)))
     return play_of(paths)
+
+
+def _tell_play(say: Tell, cell: str, done: int, total: int, _: float) -> None:
+    say(f"play in the {cell}: {done}/{total}")
 
 
 def play_of(paths: Sequence[Path]) -> Episodes:

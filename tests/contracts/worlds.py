@@ -104,6 +104,10 @@ class CountingPolicy(ChunkPolicy):
         wanted = np.stack([counting_action(count) for count in range(self.BINS)])
         self._centers = torch.from_numpy(normalization.normalize(wanted)[:, 0])
 
+    @property
+    def num_instructions(self) -> int:
+        return 2
+
     def bin_centers(self) -> torch.Tensor:
         return self._centers
 

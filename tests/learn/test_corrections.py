@@ -110,7 +110,7 @@ def config(**changes):
         batch=8,
         anchor=0.0,
         color=0.0,
-        kept=1.0,
+        way=1.0,
     )
     return dataclasses.replace(made, **changes)
 
@@ -163,10 +163,10 @@ def test_the_same_seed_imitates_to_the_same_weights():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_weights_end_the_kept_share_of_the_way_from_those_before():
+def test_the_weights_end_part_of_the_way_from_those_before():
     before, whole, part = make_policy(), make_policy(), make_policy()
-    imitate(whole, corrected(), None, config(kept=1.0), seed=3)
-    imitate(part, corrected(), None, config(kept=0.25), seed=3)
+    imitate(whole, corrected(), None, config(way=1.0), seed=3)
+    imitate(part, corrected(), None, config(way=0.25), seed=3)
     for old, end, found in zip(
         before.parameters(), whole.parameters(), part.parameters(), strict=True
     ):

@@ -9,13 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from robot_agent.core.errors import ConfigError, InputError
+from robot_agent.learn.averaging import between
 from robot_agent.learn.fit import FitConfig
-from robot_agent.learn.scene_finetune import (
-    SceneFinetuneConfig,
-    _mixture,
-    between,
-    finetune_on_episodes,
-)
+from robot_agent.learn.scene_finetune import SceneFinetuneConfig, _mixture, finetune_on_episodes
 from robot_agent.learn.split import SplitConfig
 from robot_agent.learn.world_training import WorldTrainingConfig
 from robot_agent.models.lora import LoraConfig
